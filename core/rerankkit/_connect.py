@@ -1,0 +1,60 @@
+"""The one-line front door."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Collection, Iterable, Mapping
+
+from rerankkit import providers
+from rerankkit._http import Transport
+from rerankkit.client import Client
+from rerankkit.errors import InvalidRequestError
+from rerankkit.local import BM25
+from rerankkit.reranker import BaseReranker
+from rerankkit.retry import Retry
+
+
+def connect(
+    target: str,
+    *,
+    timeout: float = 30.0,
+    retry: Retry | None = None,
+    concurrency: int = 8,
+    transport: Transport | None = None,
+    **options: object,
+) -> BaseReranker:
+    """A reranker from a string: ``"cohere"``, ``"cohere:rerank-v4.0-fast"``, ``"kendra:<plan id>"``, ``"local:bm25"``.
+
+    The service's own options (``top_n`` is not among them, it belongs to the call) follow as keywords and are
+    checked here; ``Client(Cohere(...))`` is the same, with the options known to a type checker.
+
+    Raises:
+        InvalidRequestError: The service, the model's form, or an option is unknown or out of range.
+    """
+    service, _, name = target.partition(":") if isinstance(target, str) else ("", "", "")
+    if service == "local":
+        return _local(target, name, options, timeout)
+    provider_class = providers.find(service, target)
+    first, *known = inspect.signature(provider_class).parameters.values()
+    _check_options(target, options, [parameter.name for parameter in known])
+    if not name and first.default is first.empty:
+        raise InvalidRequestError(f"{target!r} needs its {first.name}: '{service}:<{first.name}>'")
+    provider = provider_class(*([name] if name else []), **options)
+    return Client(provider, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)
+
+
+def _local(target: str, name: str, options: Mapping[str, object], timeout: float) -> BM25:
+    """A local ranker; it sends no requests, so that what concerns requests has no effect on it."""
+    if name != "bm25":
+        raise InvalidRequestError(f"{target!r} names no local ranker: there is 'local:bm25'")
+    _check_options(target, options, ())
+    return BM25(timeout=timeout)
+
+
+def _check_options(target: str, options: Iterable[str], known: Collection[str]) -> None:
+    for option in options:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise InvalidRequestError(f"{target!r} has no option {option!r}; {hint}it takes {', '.join(known) or 'none'}")

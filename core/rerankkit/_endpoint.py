@@ -1,0 +1,101 @@
+"""Where requests go: neither texts nor keys may reach a place the caller did not name."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from rerankkit._secret import Secret, SecretValue, environment
+from rerankkit.errors import InvalidRequestError
+
+HOST_FORM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a service's key and address are found.
+
+    Attributes:
+        name: In error texts.
+        key_names: Environment variables that may hold the key, first come first served.
+        url_name: The environment variable that may hold another base URL.
+        domains: The service's own.
+    """
+
+    name: str
+    key_names: Sequence[str]
+    url_name: str
+    domains: Sequence[str]
+
+    def key(self, api_key: str | SecretValue | None) -> Secret:
+        """The caller's key, or else the environment's."""
+        return Secret.find(api_key, self.name, self.key_names)
+
+    def url(self, base_url: str | None, default: str, key: Secret, *, allow_http: bool) -> str:
+        """The base URL to use: the caller's, the environment's, or *default*; without a slash at its end.
+
+        Raises:
+            InvalidRequestError: It is malformed or unencrypted, or it is the caller's and another's than the
+                service's while *key* is the environment's: who set the key did not mean it for that host.
+        """
+        url = check_url(base_url or environment([self.url_name]) or default, allow_http=allow_http)
+        host = urlsplit(url).hostname or ""
+        if base_url and key.from_environment and not self._owns(host):
+            raise InvalidRequestError(
+                f"base_url points to {host}, which is not {self.name}'s own, and the key comes from the environment: "
+                f"pass api_key= as well if that host may have it, or set {self.url_name} beside the key"
+            )
+        return url
+
+    def _owns(self, host: str) -> bool:
+        return any(host == domain or host.endswith(f".{domain}") for domain in self.domains)
+
+
+def check_url(url: object, *, allow_http: bool) -> str:
+    """*url* without a slash at its end, if it is a plain http(s) address.
+
+    Raises:
+        InvalidRequestError: It is not, or it is unencrypted and leaves this machine.
+    """
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise InvalidRequestError(f"base_url must be an address such as 'https://api.example.com', got {url!r}")
+    parts = _split(url)
+    if parts.username is not None or parts.password is not None:
+        raise InvalidRequestError("base_url must not hold a user name or password; it is not shown here")
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _is_host(host) or "?" in url or "#" in url:
+        raise InvalidRequestError(f"base_url must be http(s)://host[:port][/path] and nothing more, got {url!r}")
+    if parts.scheme == "http" and not is_loopback(host) and not allow_http:
+        raise InvalidRequestError(
+            f"base_url {url!r} is unencrypted: key and texts could be read on the way; use https, or pass allow_http=True"
+        )
+    return url.rstrip("/")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError as error:
+        raise InvalidRequestError(f"base_url is malformed: {error}") from None
+    return parts
+
+
+def _is_host(host: str) -> bool:
+    return bool(HOST_FORM.fullmatch(host)) or _address(host) is not None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine by its very form, without asking a name server."""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback

@@ -1,0 +1,244 @@
+"""How a call is carried out: plan, score the batches, merge.  Written once for both colours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from typing import TypeVar
+
+from rerankkit._http import Http, OversizedReplyError, TransportError
+from rerankkit._io import IO
+from rerankkit._tokens import most_tokens
+from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit.deadline import Deadline
+from rerankkit.errors import (
+    APIConnectionError,
+    DeadlineExceededError,
+    InvalidResponseError,
+    ProviderError,
+    RequestTooLargeError,
+)
+from rerankkit.provider import Batch, Content, Limits, Prepared, Provider, Reply
+from rerankkit.retry import Retry
+from rerankkit.service import Service, tidy
+from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse, Skipped, Span, Usage
+
+logger = logging.getLogger("rerankkit")
+T = TypeVar("T")
+
+SKIPPED_ORDER: tuple[Skipped, ...] = ("no_score", "over_limit", "blank")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How hard a client tries.
+
+    Attributes:
+        retry: When to send a request again.
+        concurrency: Requests of one call under way at a time, where its documents need several.
+    """
+
+    retry: Retry = field(default_factory=Retry)
+    concurrency: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line to a service: who waits on it, over which connections, how often and how long."""
+
+    io: IO
+    http: Http
+    service: Service
+    policy: Policy
+    deadline: Deadline
+
+
+async def rerank(io: IO, http: Http, provider: Provider, request: RerankRequest[D], policy: Policy) -> RerankResponse[D]:
+    """Every document of *request*, best first, cut to its `top_n`."""
+    provider.check_query(request.query)
+    prepared = provider.prepare(request.items)
+    line = Line(io, http, provider, policy, request.deadline)
+    jobs = [partial(score, line, provider, batch) for batch in plan(provider, request, prepared)]
+    scored = await io.gather(jobs, policy.concurrency)
+    return merge(provider, request, prepared, list(chain.from_iterable(scored)))
+
+
+# Planning
+
+
+def plan(provider: Provider, request: RerankRequest[D], prepared: Prepared) -> list[Batch]:
+    """The requests to make, as few as the service's limits allow.
+
+    Only a single request is told `top_n`: of several, each answers in full and the cut follows the merge.
+    """
+    chunks = list(_chunks(provider, request.query, prepared.contents))
+    cuts = provider.takes_top_n and request.top_n is not None and len(chunks) == 1 and request.top_n < len(chunks[0])
+    return [
+        Batch(request.query, [prepared.contents[index] for index in chunk], chunk, request.top_n if cuts else None)
+        for chunk in chunks
+    ]
+
+
+def _chunks(provider: Provider, query: str, contents: Mapping[int, Content]) -> Iterator[Sequence[int]]:
+    """Positions that go out together.  A listwise service's scores hold within one request only: it is not cut."""
+    indices = list(contents)
+    limits = provider.limits
+    if not provider.pointwise or not indices:
+        return iter([indices] if indices else [])
+    if limits.request_tokens is None:
+        return (indices[start : start + limits.documents] for start in range(0, len(indices), limits.documents))
+    return _chunks_by_tokens(query, contents, limits, limits.request_tokens)
+
+
+def _chunks_by_tokens(query: str, contents: Mapping[int, Content], limits: Limits, most: int) -> Iterator[Sequence[int]]:
+    of_query = most_tokens(query)
+    chunk: list[int] = []
+    total = 0
+    for index, content in contents.items():
+        tokens = of_query + most_tokens(content if isinstance(content, str) else str(content))
+        tokens = min(tokens, limits.pair_tokens or tokens)  # the service cuts longer pairs, or refuses them singly
+        if chunk and (len(chunk) == limits.documents or total + tokens > most):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(index)
+        total += tokens
+    yield chunk
+
+
+# Scoring
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """A batch and its checked reply."""
+
+    batch: Batch
+    reply: Reply
+
+
+async def score(line: Line, provider: Provider, batch: Batch) -> list[ScoredBatch]:
+    """The scores of *batch*, in halves if the service finds it too large: token counts here are estimates."""
+    request = provider.build_request(batch)
+    try:
+        reply, attempts = await attempt(line, request, partial(provider.parse_response, batch))
+    except RequestTooLargeError as error:
+        if not provider.pointwise or len(batch.documents) == 1:
+            raise
+        refused = error.attempts
+    else:
+        return [ScoredBatch(batch, reply.after(attempts, request.warnings))]
+    halves = [partial(score, line, provider, half) for half in batch.halves()]
+    first, *others = chain.from_iterable(await line.io.gather(halves, line.policy.concurrency))
+    return [replace(first, reply=first.reply.after(refused)), *others]
+
+
+async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpResponse], T]) -> tuple[T, int]:
+    """The parsed reply to *request* and how often it was sent: again after what can heal, while there is time."""
+    attempts = 1
+    last: ProviderError | None = None
+    while True:
+        try:
+            return await exchange(line, request, parse), attempts
+        except TimeoutError:
+            raise _out_of_time(line, attempts, last) from last
+        except ProviderError as error:
+            error.attempts = attempts
+            delay = line.policy.retry.delay(error, attempts)
+            if delay is None or not line.deadline.allows(delay):
+                raise
+            last = error
+        logger.info("%s; attempt %d follows in %.2f s", last, attempts + 1, delay)
+        await line.io.sleep(delay)
+        attempts += 1
+
+
+def _out_of_time(line: Line, attempts: int, last: ProviderError | None) -> DeadlineExceededError:
+    after = f"; the attempt before failed with: {last}" if last else ""
+    return DeadlineExceededError(
+        f"{line.service.name} did not answer within {line.deadline.seconds:g} s (attempt {attempts}){after}; "
+        "allow more with timeout="
+    )
+
+
+async def exchange(line: Line, request: HttpRequest, parse: Callable[[HttpResponse], T]) -> T:
+    """One request, one reply; the only place where foreign exceptions are translated."""
+    service = line.service
+    try:
+        response = await line.io.send(line.http, await _authenticated(line, request), line.deadline)
+    except OversizedReplyError as error:
+        raise InvalidResponseError(str(error), provider=service.name, model=service.model) from error
+    except TransportError as error:
+        raise APIConnectionError(tidy(str(error)), provider=service.name, model=service.model) from error
+    if response.status != 200:  # noqa: PLR2004 -- none of the services documents another success
+        raise service.error(response)
+    try:
+        return parse(response)
+    except ValueError as error:
+        raise _invalid(service, response, error) from error
+
+
+async def _authenticated(line: Line, request: HttpRequest) -> HttpRequest:
+    if line.service.auth_waits:
+        return await line.io.offload(partial(line.service.authenticate, request), line.deadline)
+    return line.service.authenticate(request)
+
+
+def _invalid(service: Service, response: HttpResponse, error: ValueError) -> InvalidResponseError:
+    return InvalidResponseError(
+        tidy(f"the answer is not what the service documents: {service.mask(str(error))}"),
+        provider=service.name,
+        model=service.model,
+        status_code=response.status,
+        request_id=service.request_id(response),
+    )
+
+
+# Merging
+
+
+def merge(
+    provider: Provider, request: RerankRequest[D], prepared: Prepared, scored: Sequence[ScoredBatch]
+) -> RerankResponse[D]:
+    """One ranking of all documents: by score, equal scores in the caller's order, then what has no score."""
+    scores: dict[int, float] = {}
+    spans: dict[int, tuple[Span, ...]] = {}
+    for part in scored:
+        indices = part.batch.indices
+        scores.update((indices[position], value) for position, value in part.reply.scores.items())
+        spans.update((indices[position], value) for position, value in part.reply.spans.items())
+    skipped = _skipped(prepared, scores, scored)
+    order = [*sorted(scores, key=lambda index: (-scores[index], index)), *skipped][: request.top_n]
+    replies = [part.reply for part in scored]
+    return RerankResponse(
+        results=tuple(
+            RankedDocument(index, scores.get(index), request.documents[index], spans.get(index, ()), skipped.get(index))
+            for index in order
+        ),
+        provider=provider.name,
+        model=next((reply.model for reply in replies if reply.model), provider.model),
+        usage=sum((reply.usage for reply in replies), Usage()),
+        request_ids=tuple(reply.request_id for reply in replies if reply.request_id),
+        warnings=_warnings(provider, prepared, replies),
+    )
+
+
+def _skipped(prepared: Prepared, scores: Mapping[int, float], scored: Sequence[ScoredBatch]) -> dict[int, Skipped]:
+    """Why each document without a score has none, in the order in which they follow the others.
+
+    A document that the service cut off because of `top_n` is not among them: the answer is cut there, too.
+    """
+    reasons: dict[int, Skipped] = dict(prepared.skipped)
+    for part in scored:
+        if part.batch.top_n is None:
+            reasons.update((index, "no_score") for index in part.batch.indices if index not in scores)
+    return {index: reasons[index] for index in sorted(reasons, key=lambda index: (SKIPPED_ORDER.index(reasons[index]), index))}
+
+
+def _warnings(provider: Provider, prepared: Prepared, replies: Sequence[Reply]) -> tuple[str, ...]:
+    """Each warning once, in the order they arose."""
+    served = dict.fromkeys(reply.model for reply in replies if reply.model and provider.model and reply.model != provider.model)
+    substitutions = (f"asked for {provider.model}, served by {model}: scores and thresholds may differ" for model in served)
+    return tuple(dict.fromkeys(chain(prepared.warnings, *(reply.warnings for reply in replies), substitutions)))

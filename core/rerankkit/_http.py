@@ -1,0 +1,248 @@
+"""The connection pools of one client, and the only module that knows which HTTP library is in use.
+
+One pool serves blocking calls, one more each event loop, and none crosses a fork.  Redirects are never followed:
+on another host they would carry key and texts along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing, contextmanager
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
+
+from rerankkit._deadline_stream import DeadlineBackend, Timeout
+from rerankkit._endpoint import is_loopback
+from rerankkit._version import __version__
+from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit.deadline import Deadline
+from rerankkit.errors import InvalidRequestError
+
+Transport: TypeAlias = Literal["httpx", "httpx2"]
+
+OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": "gzip, deflate"}
+MAX_REPLY_BYTES = 16 * 1024 * 1024  # 1,000 results are 45 kB; the rest is room for echoed documents
+
+
+class TransportError(Exception):
+    """No complete reply arrived; its cause is the library's own exception."""
+
+
+class OversizedReplyError(Exception):
+    """More than `MAX_REPLY_BYTES` arrived; the connection was dropped."""
+
+
+class Library(NamedTuple):
+    """An HTTP library with httpx's interface, and the connection pool under it."""
+
+    httpx: Any
+    httpcore: Any
+
+
+@cache
+def load(name: Transport) -> Library:
+    try:
+        return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
+    except ModuleNotFoundError as error:
+        raise InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'") from error
+
+
+@cache
+def default_transport() -> Transport:
+    """httpx2 where it is installed: the same interface, maintained, and much faster under concurrency."""
+    return "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
+
+
+@cache
+def ssl_context(name: Transport) -> ssl.SSLContext:
+    """Built once a process, with the first pool: it takes tens of milliseconds."""
+    context: ssl.SSLContext = load(name).httpx.create_ssl_context()
+    return context
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for *url*; never one for this machine itself."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+class Http:
+    """Sends requests to one base URL; safe to share among threads, event loops and forked processes."""
+
+    def __init__(self, base_url: str, transport: Transport | None = None) -> None:
+        if transport not in (None, "httpx", "httpx2"):
+            raise InvalidRequestError(f"transport must be 'httpx', 'httpx2', or None for what is installed, got {transport!r}")
+        self.base_url = base_url
+        self.transport: Transport = transport or default_transport()
+        self._pools = _Pools()
+        self._closed = False
+
+    def __reduce__(self) -> tuple[type[Http], tuple[str, Transport]]:
+        return (Http, (self.base_url, self.transport))  # a copy, or a pickle, opens connections of its own
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """The reply to *request*, waited for in the calling thread.
+
+        Raises:
+            TimeoutError: None came before *deadline*.
+            TransportError: None can come.
+            OversizedReplyError: It does not end.
+        """
+        with self._translated(request):
+            pool = self._open_pools().blocking(self)
+            response = pool.handle_request(self._prepare(request, deadline))
+            content = bytearray()
+            with closing(response):
+                for chunk in response.iter_bytes():
+                    _add(content, chunk)
+        return _reply(response, content)
+
+    async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """The same in the running event loop; the caller bounds it by *deadline*."""
+        with self._translated(request):
+            pool = await self._open_pools().of_loop(self)
+            response = await pool.handle_async_request(self._prepare(request, deadline))
+            content = bytearray()
+            async with aclosing(response):
+                async for chunk in response.aiter_bytes():
+                    _add(content, chunk)
+        return _reply(response, content)
+
+    def close(self) -> None:
+        """Close what blocking calls opened; what an event loop has open is closed with the loop."""
+        self._closed = True
+        if self._pools.is_own():
+            self._pools.close()
+
+    async def aclose(self) -> None:
+        """Close what blocking calls and the running event loop opened."""
+        if self._pools.is_own():
+            await self._pools.close_loop()
+        self.close()
+
+    def _open_pools(self) -> _Pools:
+        if self._closed:
+            raise InvalidRequestError("this client is closed: make a new one")
+        if not self._pools.is_own():
+            _INHERITED.append(self._pools)
+            self._pools = _Pools()
+        return self._pools
+
+    def _prepare(self, request: HttpRequest, deadline: Deadline) -> Any:  # noqa: ANN401 -- the library's own Request
+        timeout = Timeout.until(deadline)
+        return load(self.transport).httpx.Request(
+            request.method,
+            request.url,
+            headers={**OWN_HEADERS, **request.headers, **request.auth},
+            content=request.content,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout)},
+        )
+
+    @contextmanager
+    def _translated(self, request: HttpRequest) -> Generator[None]:
+        library = load(self.transport).httpx
+        try:
+            yield
+        except library.TimeoutException as error:
+            raise TimeoutError(type(error).__name__) from error
+        except (library.HTTPError, ConnectionError) as error:
+            place = urlsplit(request.url).netloc
+            raise TransportError(f"no complete answer from {place} ({type(error).__name__}: {error})") from error
+
+
+_INHERITED: list[_Pools] = []
+"""Pools of a parent process.  Their sockets are the parent's: closing them, even by garbage collection, could
+write to its connections, and using them would read its answers."""
+
+
+class _Pools:
+    """The pools one process has opened for one client."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._blocking: Any = None
+        self._keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[Any]] = WeakKeyDictionary()
+        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+
+    def is_own(self) -> bool:
+        """Whether this process opened them."""
+        return self._pid == os.getpid()
+
+    def blocking(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+        with self._lock:
+            if self._blocking is None:
+                self._blocking = _blocking_pool(http)
+            return self._blocking
+
+    async def of_loop(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+        loop = asyncio.get_running_loop()
+        pool = self._of_loops.get(loop)
+        if pool is None:
+            pool = load(http.transport).httpx.AsyncHTTPTransport(**_options(http))
+            self._of_loops[loop] = pool
+            self._keepers[loop] = _kept(pool)
+            await anext(self._keepers[loop])
+        return pool
+
+    def __del__(self) -> None:
+        if self.is_own():
+            self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._blocking is not None:
+                self._blocking.close()
+                self._blocking = None
+
+    async def close_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._of_loops.pop(loop, None)
+        keeper = self._keepers.pop(loop, None)
+        if keeper is not None:
+            await keeper.aclose()
+
+
+def _blocking_pool(http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+    library = load(http.transport)
+    pool = library.httpx.HTTPTransport(**_options(http))
+    # The library hands no network backend through to its pool; a test on real sockets holds this line for each.
+    pool._pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore.ReadTimeout)  # noqa: SLF001
+    return pool
+
+
+async def _kept(pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- the library's own transport
+    """Closes *pool* with its loop: a loop ends the async generators that are still open before it closes."""
+    try:
+        yield
+    finally:
+        await pool.aclose()
+
+
+def _options(http: Http) -> Mapping[str, Any]:
+    return {"verify": ssl_context(http.transport), "proxy": proxy_for(http.base_url)}
+
+
+def _add(content: bytearray, chunk: bytes) -> None:
+    content += chunk
+    if len(content) > MAX_REPLY_BYTES:
+        raise OversizedReplyError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes")
+
+
+def _reply(response: Any, content: bytearray) -> HttpResponse:  # noqa: ANN401 -- the library's own Response
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return HttpResponse(response.status_code, headers, bytes(content))

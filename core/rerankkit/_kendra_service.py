@@ -1,0 +1,162 @@
+"""Amazon Kendra Intelligent Ranking as a service: addresses, AWS JSON 1.0, signatures, errors.
+
+Sources: botocore 1.44.5 `kendra-ranking` 2022-10-19 and its recorded requests, both read 2026-11-20.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+from rerankkit import errors
+from rerankkit._checks import check_flag
+from rerankkit._endpoint import check_url
+from rerankkit._parsing import Answer, parse
+from rerankkit._secret import SecretValue, environment
+from rerankkit._sigv4 import Keys, Signer, profile_region
+from rerankkit._wire import HttpRequest, HttpResponse, Json, decode, encode
+from rerankkit.errors import InvalidRequestError, ProviderError
+from rerankkit.retry import RETRYABLE_STATUSES
+from rerankkit.service import Service
+
+A = TypeVar("A", bound=Answer)
+
+TARGET = "AWSKendraRerankingFrontendService"
+CONTENT_TYPE = "application/x-amz-json-1.0"
+URL_NAMES = ("AWS_ENDPOINT_URL_KENDRA_RANKING", "AWS_ENDPOINT_URL")
+REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+REGION_FORM = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}")
+DNS_SUFFIXES: Mapping[str, str] = {  # by the region's prefix; botocore's endpoint rules
+    "cn-": "api.amazonwebservices.com.cn",
+    "eusc-": "api.amazonwebservices.eu",
+    "us-isob-": "api.aws.scloud",
+    "us-iso-": "api.aws.ic.gov",
+    "": "api.aws",
+}
+
+# The type is in the body: the API reference answers 400 for all of the caller's errors, the service model of
+# 2026-07-23 with 402, 403, 404, 409 and 429.  Both are understood.
+ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
+    "ValidationException": errors.BadRequestError,
+    "AccessDeniedException": errors.PermissionDeniedError,
+    "ConflictException": errors.ConflictError,
+    "ResourceNotFoundException": errors.NotFoundError,
+    "ResourceUnavailableException": errors.NotFoundError,
+    "ServiceQuotaExceededException": errors.PaymentRequiredError,
+    "ThrottlingException": errors.RateLimitError,
+    "TooManyRequestsException": errors.RateLimitError,
+    "InternalServerException": errors.ServerError,
+    "InternalFailure": errors.ServerError,
+    "ServiceUnavailable": errors.ServerError,
+    "UnrecognizedClientException": errors.AuthenticationError,
+    "InvalidSignatureException": errors.AuthenticationError,
+    "IncompleteSignatureException": errors.AuthenticationError,
+    "IncompleteSignature": errors.AuthenticationError,
+    "MissingAuthenticationTokenException": errors.AuthenticationError,
+    "MissingAuthenticationToken": errors.AuthenticationError,
+    "ExpiredTokenException": errors.AuthenticationError,
+    "RequestExpired": errors.AuthenticationError,
+}
+EXPIRED = frozenset({"ExpiredTokenException", "RequestExpired"})
+THROTTLED_HINT = "a plan answers 0.01 requests a second for each capacity unit it has, one unit by default"
+
+
+class KendraService(Service):
+    """One region's endpoint and the credentials for it."""
+
+    name = "kendra"
+    auth_waits = True
+    model = None
+
+    def __init__(
+        self,
+        *,
+        region: str | None,
+        base_url: str | None,
+        fips: bool,
+        profile: str | None,
+        aws_access_key_id: str | None,
+        aws_secret_access_key: str | SecretValue | None,
+        aws_session_token: str | SecretValue | None,
+        allow_http: bool,
+    ) -> None:
+        keys = Keys.find(aws_access_key_id, aws_secret_access_key, aws_session_token)
+        self.region = _find_region(region, profile)
+        self.base_url = _find_url(
+            self.region, base_url, fips=check_flag("fips", fips), allow_http=check_flag("allow_http", allow_http)
+        )
+        self._signer = Signer(self.region, keys, profile)
+
+    def authenticate(self, request: HttpRequest) -> HttpRequest:
+        """*request*, signed."""
+        return request.with_auth(self._signer.sign(request))
+
+    def operation(self, name: str, members: Json) -> HttpRequest:
+        """The request for one operation of the service."""
+        content, warnings = encode(members)
+        headers = {"X-Amz-Target": f"{TARGET}.{name}", "Content-Type": CONTENT_TYPE}
+        return HttpRequest(f"{self.base_url}/", headers, content, warnings)
+
+    def parse_answer(self, form: type[A], response: HttpResponse) -> A:
+        """The members of an answer."""
+        return parse(form, response.content)
+
+    def error_message(self, answer: Mapping[str, object]) -> str | None:
+        """The member ``message``, or ``Message``."""
+        message = answer.get("message") or answer.get("Message")
+        return message if isinstance(message, str) else None
+
+    def error_class(self, response: HttpResponse, message: str) -> type[ProviderError]:
+        """By the error's type, and by status only where the service did not name one."""
+        return ERROR_CLASSES.get(error_type(response)) or super().error_class(response, message)
+
+    def is_retryable(self, response: HttpResponse, message: str) -> bool:
+        """By class; an expired token is, if the credential chain may yield a fresh one."""
+        kind = error_type(response)
+        if kind in EXPIRED:
+            return self._signer.forget()
+        known = ERROR_CLASSES.get(kind)
+        return known.retryable_by_default if known else response.status in RETRYABLE_STATUSES
+
+    def request_id(self, response: HttpResponse) -> str | None:
+        """The header ``x-amzn-RequestId``."""
+        return response.headers.get("x-amzn-requestid")
+
+    def mask(self, text: str) -> str:
+        """*text* without the caller's keys."""
+        return self._signer.mask(text)
+
+    def error(self, response: HttpResponse) -> ProviderError:
+        """The exception for an error reply, with its AWS type in the text."""
+        error = super().error(response)
+        kind = error_type(response)
+        hint = f"; {THROTTLED_HINT}" if kind == "ThrottlingException" else ""
+        error.args = (f"{kind}: {error.args[0]}{hint}" if kind else error.args[0],)
+        return error
+
+
+def error_type(response: HttpResponse) -> str:
+    """The AWS error type without its namespace; empty if the reply names none."""
+    kind = decode(response.content).get("__type")
+    found = kind if isinstance(kind, str) else response.headers.get("x-amzn-errortype", "")
+    return found.split(":")[0].split("#")[-1]
+
+
+def _find_region(region: str | None, profile: str | None) -> str:
+    found = region or environment(REGION_NAMES) or profile_region(profile)
+    if not found:
+        raise InvalidRequestError(f"kendra needs a region: pass region=, set {REGION_NAMES[0]}, or name one in the AWS profile")
+    if not REGION_FORM.fullmatch(found):
+        raise InvalidRequestError(f"region must be a name such as 'us-east-1', got {found!r}")
+    return found
+
+
+def _find_url(region: str, base_url: str | None, *, fips: bool, allow_http: bool) -> str:
+    given = base_url or environment(URL_NAMES)
+    if given and fips:
+        raise InvalidRequestError("fips chooses among AWS's own endpoints: leave out base_url=, or fips=")
+    if given:
+        return check_url(given, allow_http=allow_http)
+    suffix = next(suffix for prefix, suffix in DNS_SUFFIXES.items() if region.startswith(prefix))
+    return f"https://kendra-ranking{'-fips' if fips else ''}.{region}.{suffix}"

@@ -1,0 +1,32 @@
+"""Reply bytes are validated strictly: no text is taken for a number, no NaN for a score."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+BOM = b"\xef\xbb\xbf"
+
+
+class Answer(BaseModel):
+    """What a service answers; members that are not described here are ignored."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, extra="ignore", protected_namespaces=())
+
+
+A = TypeVar("A", bound=Answer)
+
+
+def parse(form: type[A], content: bytes) -> A:
+    """*content* as *form* describes it.
+
+    Raises:
+        ValueError: It is something else; the text says where, without quoting the answer.
+    """
+    try:
+        return form.model_validate_json(content.removeprefix(BOM))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the body"
+        raise ValueError(f"{place}: {first['msg']}") from None

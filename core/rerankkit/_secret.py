@@ -1,0 +1,95 @@
+"""A key that shows itself to nobody: not to repr, str, pickle, or a log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from rerankkit.errors import InvalidRequestError
+
+SHORTEST_KEY = 8  # characters; what is shorter is a placeholder, and could be part of any word
+
+
+class SecretValue(Protocol):
+    """pydantic's SecretStr and its like: a text that is given away only on request."""
+
+    def get_secret_value(self) -> str:
+        """The text."""
+        ...
+
+
+class Secret:
+    """A key, or the names of the environment variables to read it from.
+
+    A pickle holds the names only: the process that loads it reads its own environment.
+    """
+
+    __slots__ = ("_value", "from_environment", "names", "service")
+
+    def __init__(self, value: str | None, service: str, names: Sequence[str]) -> None:
+        self.from_environment = value is None
+        self.service = service
+        self.names = tuple(names)
+        self._value = value
+
+    @classmethod
+    def find(cls, given: str | SecretValue | None, service: str, names: Sequence[str]) -> Secret:
+        """The key the caller gave, or else the environment's.
+
+        Raises:
+            InvalidRequestError: There is none, or it has not the form of a key.
+        """
+        value = given if given is None or isinstance(given, str) else given.get_secret_value()
+        secret = cls(value, service, names)
+        secret.reveal()
+        return secret
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[None, str, tuple[str, ...]]]:
+        return (Secret, (None, self.service, self.names))
+
+    def reveal(self) -> str:
+        """The key itself, for the one place that puts it into a request.
+
+        Raises:
+            InvalidRequestError: There is none: the object came out of a pickle and the environment has no key.
+        """
+        if self._value is None:
+            self._value = environment(self.names)
+        if self._value is None:
+            raise InvalidRequestError(f"{self.service} needs a key: set {' or '.join(self.names)}, or pass api_key=")
+        return check_key(self.service, self._value)
+
+    def mask(self, text: str) -> str:
+        """*text* without the key, should a service have echoed it."""
+        return text.replace(self._value, "**********") if self._value and len(self._value) >= SHORTEST_KEY else text
+
+
+def environment(names: Sequence[str]) -> str | None:
+    """The first of the variables that is set and not empty."""
+    return next((value for value in map(os.environ.get, names) if value), None)
+
+
+def check_key(service: str, value: object) -> str:
+    """*value*, if it has a key's form; the error does not show it.
+
+    A key that was read from a file with its newline would otherwise end up in the HTTP library's error text.
+    """
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{service} key must be a str, got {type(value).__name__}")
+    if value.isascii() and value.isalnum():
+        return value
+    flaws = {
+        "is empty": not value,
+        "has white space at its start or end (read from a file? use .strip())": value != value.strip(),
+        "starts with 'Bearer' (pass the key alone)": value.lower().startswith("bearer "),
+        "holds white space or control characters": any(char.isspace() or not char.isprintable() for char in value),
+        "holds characters outside ASCII": not value.isascii(),
+    }
+    found = next((flaw for flaw, is_there in flaws.items() if is_there), None)
+    if found:
+        raise InvalidRequestError(f"{service} key {found}; it has {len(value)} characters and is not shown here")
+    return value

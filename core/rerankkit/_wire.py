@@ -1,0 +1,85 @@
+"""What a provider builds and what it reads: one HTTP request, one HTTP reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, cast
+
+import orjson
+
+from rerankkit.errors import InvalidRequestError
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as it may be printed and recorded; what authenticates it is added last and never shown."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    warnings: tuple[str, ...] = ()
+    auth: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    method: str = "POST"
+
+    def with_auth(self, headers: Mapping[str, str]) -> HttpRequest:
+        return replace(self, auth=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A whole reply; header names in lower case, content decoded from its transfer forms."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+
+
+Json: TypeAlias = Mapping[str, object]
+
+
+def decode(content: bytes) -> Mapping[str, object]:
+    """The members of a JSON object; none if *content* is something else."""
+    try:
+        return members(orjson.loads(content))
+    except orjson.JSONDecodeError:
+        return {}
+
+
+def members(value: object) -> Mapping[str, object]:
+    """*value* if it is a JSON object; nothing otherwise."""
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
+
+
+def encode(payload: Json) -> tuple[bytes, tuple[str, ...]]:
+    """*payload* as UTF-8 JSON, and a warning if texts had to be mended for it.
+
+    A lone surrogate, half of a character that a bad decoder left behind, has no UTF-8 form: it is sent as U+FFFD.
+    """
+    try:
+        return orjson.dumps(payload), ()
+    except TypeError:
+        mended, count = _mend(cast("Tree", payload))
+    try:
+        content = orjson.dumps(mended)
+    except TypeError as error:
+        raise InvalidRequestError(f"the request has no JSON form: {error}; pass texts, numbers, lists and mappings") from error
+    return content, (f"{count} texts held lone surrogates, which were sent as U+FFFD",)
+
+
+Tree: TypeAlias = "str | Mapping[str, Tree] | list[Tree] | tuple[Tree, ...]"
+"""Where texts can be in a payload; other values are left to the encoder."""
+
+
+def _mend(value: Tree) -> tuple[object, int]:
+    """*value* with every text in Unicode that can be encoded, and how many texts that changed."""
+    if isinstance(value, str):
+        clean = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return clean, int(clean != value)
+    if isinstance(value, Mapping):
+        pairs = [(_mend(name), _mend(item)) for name, item in value.items()]
+        return {str(name[0]): item[0] for name, item in pairs}, sum(name[1] + item[1] for name, item in pairs)
+    if isinstance(value, list | tuple):
+        items = [_mend(item) for item in value]
+        return [item for item, _ in items], sum(count for _, count in items)
+    return value, 0

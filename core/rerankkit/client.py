@@ -1,0 +1,70 @@
+"""A reranker over one provider."""
+
+from __future__ import annotations
+
+import logging
+
+from rerankkit import _engine
+from rerankkit._checks import check_integer, check_timeout
+from rerankkit._http import Http, Transport
+from rerankkit._io import IO
+from rerankkit.errors import InvalidRequestError
+from rerankkit.provider import Provider
+from rerankkit.reranker import BaseReranker
+from rerankkit.retry import Retry
+from rerankkit.types import D, RerankRequest, RerankResponse
+
+logger = logging.getLogger("rerankkit")
+
+
+class Client(BaseReranker):
+    """Ranks through one hosted service.
+
+    One object serves threads, event loops and forked processes at the same time. It opens connections when they
+    are first needed; `close`, `aclose` or a ``with`` block closes them.
+
+    Args:
+        provider: Which service, which model, which options: ``Cohere("rerank-v3.5")``.
+        timeout: Seconds a call may take as a whole, retries included.
+        retry: When to send a request again; ``Retry(attempts=1)`` never does.
+        concurrency: Requests under way at a time for one call whose documents need several.
+        transport: The HTTP library: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed.
+
+    Raises:
+        InvalidRequestError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        timeout: float = 30.0,
+        retry: Retry | None = None,
+        concurrency: int = 8,
+        transport: Transport | None = None,
+    ) -> None:
+        if not isinstance(provider, Provider):
+            raise InvalidRequestError(
+                f"provider must be a Provider such as Cohere(), got {provider!r}; strings go to connect()"
+            )
+        self.provider = provider
+        self.timeout = check_timeout(timeout)
+        self._policy = _engine.Policy(retry or Retry(), check_integer("concurrency", concurrency, 1, None))
+        self._http = Http(provider.base_url, transport)
+
+    def __repr__(self) -> str:
+        return f"Client({self.provider!r}, timeout={self.timeout:g})"
+
+    async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
+        response = await _engine.rerank(io, self._http, self.provider, request, self._policy)
+        for warning in response.warnings:
+            logger.info("%s: %s", self.provider.name, warning)
+        return response
+
+    def close(self) -> None:
+        """Close what blocking calls opened; the object cannot be used after."""
+        self._http.close()
+
+    async def aclose(self) -> None:
+        """Close what blocking calls and the running event loop opened; the object cannot be used after."""
+        await self._http.aclose()

@@ -1,0 +1,63 @@
+"""A ranker without a service, a key or a network: BM25 over the candidates of one call (extra: local)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from rerankkit._checks import check_timeout, is_blank
+from rerankkit._io import IO
+from rerankkit._rendering import ranked_text
+from rerankkit.errors import InvalidRequestError
+from rerankkit.reranker import BaseReranker
+from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse
+
+K1 = 1.2  # how soon a repeated term stops counting; the usual value
+B = 0.75  # how much long documents are held back; the usual value
+
+
+class BM25(BaseReranker):
+    """Ranks by the words that query and documents share; equal scores keep the caller's order.
+
+    How rare a word is, is counted among the documents of the call: scores of two calls cannot be compared.
+    They are at least 0 and have no upper limit.
+    """
+
+    def __init__(self, *, timeout: float = 30.0) -> None:
+        self.timeout = check_timeout(timeout)
+
+    def __repr__(self) -> str:
+        return "BM25()"
+
+    async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
+        texts = [ranked_text(index, item, None) for index, item in enumerate(request.items)]
+        ranked = [index for index, text in enumerate(texts) if not is_blank(text)]
+        blank = [index for index, text in enumerate(texts) if is_blank(text)]
+        values = await io.offload(partial(bm25_scores, request.query, [texts[index] for index in ranked]), request.deadline)
+        scores = dict(zip(ranked, values, strict=True))
+        order = sorted(ranked, key=lambda index: (-scores[index], index))
+        found = [RankedDocument(index, scores[index], request.documents[index]) for index in order]
+        found += [RankedDocument(index, None, request.documents[index], skipped="blank") for index in blank]
+        return RerankResponse(tuple(found[: request.top_n]), provider="local", model="bm25")
+
+
+def bm25_scores(query: str, texts: Sequence[str]) -> list[float]:
+    """BM25 (Lucene's form) of each text, its word statistics taken from *texts* alone.
+
+    Raises:
+        InvalidRequestError: bm25s is not installed.
+    """
+    try:
+        bm25s: Any = importlib.import_module("bm25s")  # here, because it is optional and brings numpy
+    except ModuleNotFoundError as error:
+        raise InvalidRequestError("local:bm25 ranks with bm25s: pip install 'rerankkit[local]'") from error
+    if not texts:
+        return []
+    words = bm25s.tokenize(list(texts), stopwords="english", return_ids=False, show_progress=False)
+    asked = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)[0]
+    index = bm25s.BM25(k1=K1, b=B)
+    index.index(words, show_progress=False)
+    known = [word for word in asked if word in index.vocab_dict]
+    return [float(score) for score in index.get_scores(known)] if known else [0.0] * len(texts)

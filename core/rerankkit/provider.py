@@ -1,0 +1,193 @@
+"""A provider describes one reranking service and does nothing: no I/O, no retry, no framework.
+
+It knows the limits of each model, how a batch becomes a request and how reply bytes become scores;
+from its base, what authenticates a request and what an error reply means.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, TypeAlias
+
+from rerankkit._tokens import MOST_BYTES_PER_TOKEN, least_tokens
+from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit.errors import InvalidRequestError
+from rerankkit.service import Service
+from rerankkit.types import Document, Skipped, Span, Usage
+
+Content: TypeAlias = str | Mapping[str, object]
+"""A document in the form its service takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request to a model may hold.
+
+    Attributes:
+        documents: Documents in one request.
+        query_tokens: Tokens of the query; None: not documented.
+        pair_tokens: Tokens of the query and one document together.
+        request_tokens: Query tokens times documents, plus document tokens.
+    """
+
+    documents: int
+    query_tokens: int | None = None
+    pair_tokens: int | None = None
+    request_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars (USD) for *per* units, as *source* stated it."""
+
+    dollars: float
+    per: int
+    unit: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"${self.dollars:g} / {self.per:,} {self.unit}s" if self.per > 1 else f"${self.dollars:g} / {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model's limits, price and what else one must know before choosing it."""
+
+    name: str
+    limits: Limits
+    price: Price | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Documents in their service's form.
+
+    Attributes:
+        contents: What is sent, by position in the caller's list, in that order.
+        skipped: Why the others are not sent.
+        warnings: What was changed on the way, in words.
+    """
+
+    contents: Mapping[int, Content]
+    skipped: Mapping[int, Skipped] = field(default_factory=dict[int, Skipped])
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One request's share of a call.
+
+    Attributes:
+        documents: What is sent.
+        indices: Where each of them stands in the caller's list.
+        top_n: Sent to the service, which then answers with so many results; None: with all.
+    """
+
+    query: str
+    documents: Sequence[Content]
+    indices: Sequence[int]
+    top_n: int | None = None
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """The same documents in two batches, each answered in full."""
+        middle = len(self.documents) // 2
+        first = replace(self, documents=self.documents[:middle], indices=self.indices[:middle], top_n=None)
+        return first, replace(self, documents=self.documents[middle:], indices=self.indices[middle:], top_n=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One checked answer.
+
+    Attributes:
+        scores: By position in the batch; finite.
+        spans: By position in the batch, where the service reports them.
+    """
+
+    scores: Mapping[int, float]
+    spans: Mapping[int, tuple[Span, ...]] = field(default_factory=dict[int, tuple[Span, ...]])
+    model: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    request_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def after(self, requests: int, warnings: tuple[str, ...] = ()) -> Reply:
+        """The same, with *requests* more that it took and *warnings* from before them."""
+        return replace(self, usage=self.usage + Usage(requests), warnings=(*warnings, *self.warnings))
+
+
+class Provider(Service):
+    """One reranking service, described.  A further one is one module, one line in the registry, and fixtures.
+
+    Attributes:
+        pointwise: Whether each document is scored on its own, so that batches merge exactly.
+        takes_top_n: Whether the service itself cuts its answer.
+        models: What is known of the service's models, by name.
+    """
+
+    pointwise: ClassVar[bool] = True
+    takes_top_n: ClassVar[bool] = True
+    models: ClassVar[Mapping[str, Model]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r})"
+
+    @property
+    @abstractmethod
+    def limits(self) -> Limits:
+        """What one request to `model` may hold."""
+
+    def check_query(self, query: str) -> None:
+        """Refuse a query that is too long by any count; one that may fit is left to the service.
+
+        Raises:
+            InvalidRequestError: It is.
+        """
+        limit = self.limits.query_tokens
+        if limit is not None and least_tokens(query) > limit:
+            raise InvalidRequestError(
+                f"query has {len(query):,} characters, {self.name} model {self.model} takes at most {limit:,} tokens "
+                f"(never more than {limit * MOST_BYTES_PER_TOKEN:,} bytes): shorten it"
+            )
+
+    @abstractmethod
+    def prepare(self, items: Sequence[str | Document]) -> Prepared:
+        """The documents in the form the service takes."""
+
+    @abstractmethod
+    def build_request(self, batch: Batch) -> HttpRequest:
+        """The request for *batch*, complete but for what authenticates it."""
+
+    @abstractmethod
+    def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
+        """The scores of *batch*'s documents.
+
+        Raises:
+            ValueError: The answer is not what the service documents.
+        """
+
+
+def check_results(batch: Batch, results: Iterable[tuple[int, float]], *, partial: bool = False) -> dict[int, float]:
+    """The scores by position, if every index and score is possible, and none is missing unless *partial*.
+
+    Raises:
+        ValueError: One is not, or one is missing.
+    """
+    scores: dict[int, float] = {}
+    size = len(batch.documents)
+    for index, score in results:
+        if not 0 <= index < size:
+            raise ValueError(f"index {index} in an answer about {size} documents")
+        if index in scores:
+            raise ValueError(f"index {index} twice")
+        if not math.isfinite(score):
+            raise ValueError(f"score {score} of index {index}")
+        scores[index] = score
+    expected = size if batch.top_n is None else min(batch.top_n, size)
+    if len(scores) < expected and not (partial and scores):
+        raise ValueError(f"{len(scores)} results, expected {expected}")
+    return scores

@@ -1,0 +1,173 @@
+"""Voyage AI / MongoDB rerankers: https://www.mongodb.com/docs/voyageai/models/rerankers (read 2026-11-20; SDK 0.5.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from typing_extensions import TypedDict
+
+from rerankkit import errors
+from rerankkit._checks import check_flag, check_model, is_blank
+from rerankkit._endpoint import Access
+from rerankkit._parsing import Answer, parse
+from rerankkit._rendering import ranked_text
+from rerankkit._secret import SecretValue
+from rerankkit._wire import HttpRequest, HttpResponse, encode
+from rerankkit.errors import InvalidRequestError, ProviderError
+from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, check_results
+from rerankkit.providers._keyed import KeyedProvider
+from rerankkit.types import Document, Usage
+
+DEFAULT_MODEL = "rerank-2.5"  # 200M free tokens a model, recommended by the API document of ai.mongodb.com
+
+HOSTS: Mapping[str, str] = {  # by the form of the key, longest prefix first; MongoDB's pages, read 2026-11-20
+    "al-eu-": "https://eu.ai.mongodb.com/v1",
+    "al-us-": "https://us.ai.mongodb.com/v1",
+    "al-": "https://ai.mongodb.com/v1",
+    "": "https://api.voyageai.com/v1",
+}
+
+_PRICES = "MongoDB's rerankers page, read 2026-11-20; +10 % on the eu and us hosts"
+_FULL = Price(0.05, 1_000_000, "token", _PRICES)
+_LITE = Price(0.02, 1_000_000, "token", _PRICES)
+_CURRENT = Limits(1_000, query_tokens=8_000, pair_tokens=32_000, request_tokens=600_000)
+_SMALLEST = Limits(1_000, query_tokens=1_000, pair_tokens=4_000, request_tokens=100_000)
+
+MODELS: Mapping[str, Model] = {
+    model.name: model
+    for model in (
+        Model("rerank-3", _CURRENT, _FULL, "takes an instruction"),
+        Model("rerank-3-lite", _CURRENT, _LITE, "takes an instruction"),
+        Model("rerank-2.5", _CURRENT, _FULL, "takes an instruction; the default"),
+        Model("rerank-2.5-lite", _CURRENT, _LITE, "takes an instruction"),
+        Model("rerank-2", Limits(1_000, 4_000, 16_000, 600_000), _FULL),
+        Model("rerank-2-lite", Limits(1_000, 2_000, 8_000, 600_000), _LITE),
+        Model("rerank-1", Limits(1_000, 2_000, 8_000, 100_000), note="not in MongoDB's list of valid models"),
+        Model("rerank-lite-1", Limits(1_000, 1_000, 4_000, 300_000), note="not in MongoDB's list of valid models"),
+    )
+}
+
+
+class Voyage(KeyedProvider):
+    """Voyage AI, which is MongoDB's: the key's form says on which host it is valid.
+
+    Args:
+        model: One of `models`.
+        api_key: None: from VOYAGE_API_KEY.
+        base_url: With its ``/v1``; None: from VOYAGE_BASE_URL, or the host for the key's form.
+        truncation: Whether the service cuts what is too long for the model; it refuses it otherwise.
+        return_documents: Has the service echo the documents. Responses hold the caller's own in any case.
+        instruction: What to prefer, in words, for models that take it; goes out before the query and counts as part of it.
+        allow_http: Lets `base_url` be unencrypted beyond this machine.
+
+    Raises:
+        InvalidRequestError: No key, or an option that is out of range or not the model's.
+    """
+
+    name = "voyage"
+    models = MODELS
+    default_limits = _CURRENT
+    access = Access("voyage", ("VOYAGE_API_KEY",), "VOYAGE_BASE_URL", ("voyageai.com", "ai.mongodb.com"))
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        api_key: str | SecretValue | None = None,
+        base_url: str | None = None,
+        truncation: bool = True,
+        return_documents: bool = False,
+        instruction: str | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        self.model = check_model(model)
+        self._key = self.access.key(api_key)
+        self.base_url = self.access.url(
+            base_url, _host(self._key.reveal()), self._key, allow_http=check_flag("allow_http", allow_http)
+        )
+        self.truncation = check_flag("truncation", truncation)
+        self.instruction = None if instruction is None else _checked_instruction(model, instruction)
+        self._echo = check_flag("return_documents", return_documents)
+
+    def check_query(self, query: str) -> None:
+        """With the instruction, which counts as part of it."""
+        super().check_query(self._with_instruction(query))
+
+    def _with_instruction(self, query: str) -> str:
+        return query if self.instruction is None else f"{self.instruction}\nQuery: {query}"
+
+    def prepare(self, items: Sequence[str | Document]) -> Prepared:
+        """Texts; one blank text would have the service refuse all."""
+        texts = [ranked_text(index, item, None) for index, item in enumerate(items)]
+        return Prepared(
+            contents={index: text for index, text in enumerate(texts) if not is_blank(text)},
+            skipped={index: "blank" for index, text in enumerate(texts) if is_blank(text)},
+        )
+
+    def build_request(self, batch: Batch) -> HttpRequest:
+        """``POST /v1/rerank``."""
+        body = {
+            "query": self._with_instruction(batch.query),
+            "documents": batch.documents,
+            "model": self.model,
+            "top_k": batch.top_n,
+            "truncation": self.truncation,
+        }
+        content, warnings = encode(body | ({"return_documents": True} if self._echo else {}))
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        return HttpRequest(f"{self.base_url}/rerank", headers, content, warnings)
+
+    def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
+        """The scores; they are bfloat16 numbers, so that equal ones are common."""
+        answer = parse(_VoyageAnswer, response.content)
+        warning = response.headers.get("x-api-warning")
+        return Reply(
+            scores=check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.data)),
+            model=answer.model,
+            usage=Usage(total_tokens=(answer.usage or {}).get("total_tokens")),
+            request_id=self.request_id(response),
+            warnings=(warning,) if warning else (),
+        )
+
+    def request_id(self, response: HttpResponse) -> str | None:
+        """The header ``x-request-id`` (recorded 2026-01-29) or ``request-id`` (SDK 0.5.0)."""
+        return response.headers.get("x-request-id") or response.headers.get("request-id")
+
+    def error_message(self, answer: Mapping[str, object]) -> str | None:
+        """The member ``detail``: a text, or for a 422 a list of what is wrong where."""
+        detail = answer.get("detail")
+        return str(detail) if detail else None
+
+    def error_class(self, response: HttpResponse, message: str) -> type[ProviderError]:
+        """By status; a 400 says in words that the batch is too large."""
+        if response.status == 400 and ("tokens per submitted batch" in message or "number of documents" in message):  # noqa: PLR2004 -- the service's
+            return errors.RequestTooLargeError
+        return super().error_class(response, message)
+
+
+class _VoyageResult(TypedDict):
+    index: int
+    relevance_score: float
+
+
+class _VoyageUsage(TypedDict, total=False):
+    total_tokens: int | None
+
+
+class _VoyageAnswer(Answer):
+    data: list[_VoyageResult]
+    model: str | None = None
+    usage: _VoyageUsage | None = None
+
+
+def _host(key: str) -> str:
+    return next(host for prefix, host in HOSTS.items() if key.startswith(prefix))
+
+
+def _checked_instruction(model: str, instruction: object) -> str:
+    if not isinstance(instruction, str) or is_blank(instruction):
+        raise InvalidRequestError(f"instruction must be a text that is not blank, got {instruction!r}")
+    known = MODELS.get(model)
+    if known is not None and "instruction" not in known.note:
+        raise InvalidRequestError(f"{model!r} takes no instruction; 'rerank-2.5' and 'rerank-3' models do")
+    return instruction

@@ -1,0 +1,103 @@
+"""What a reranker is, and the base that gives both colours from one coroutine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from rerankkit._checks import as_documents, as_items, check_query, check_timeout, check_top_n
+from rerankkit._io import ASYNC, BLOCKING, IO, run
+from rerankkit.deadline import Deadline
+from rerankkit.types import D, RerankRequest, RerankResponse
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Anything that orders documents by their relevance to a query.
+
+    Both methods take `top_n` (at least 1; None ranks all; more than there are documents, all) and `timeout`
+    (seconds for the whole call; None for the reranker's own default), and raise `rerankkit.errors.RerankError`s.
+    """
+
+    def rerank(
+        self, query: str, documents: Sequence[D], *, top_n: int | None = None, timeout: float | None = None
+    ) -> RerankResponse[D]:
+        """The documents, most relevant first."""
+        ...
+
+    async def arerank(
+        self, query: str, documents: Sequence[D], *, top_n: int | None = None, timeout: float | None = None
+    ) -> RerankResponse[D]:
+        """The same in the running event loop."""
+        ...
+
+
+class BaseReranker(ABC):
+    """A `Reranker` whose work is one coroutine that awaits only its `IO`.
+
+    Attributes:
+        timeout: Seconds a call may take as a whole, where the caller does not say otherwise.
+    """
+
+    timeout: float = 30.0
+
+    @abstractmethod
+    async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
+        """Carry out a checked request."""
+
+    def rerank(
+        self, query: str, documents: Sequence[D], *, top_n: int | None = None, timeout: float | None = None
+    ) -> RerankResponse[D]:
+        """The documents, most relevant first, waited for in the calling thread.
+
+        Args:
+            query: What the documents are ranked for; not blank.
+            documents: Texts, mappings with a ``"text"``, or `Document`s; never changed.
+            top_n: How many to return, at least 1; None or more than there are: all.
+            timeout: Seconds for the whole call, retries included; None: this object's `timeout`.
+
+        Raises:
+            InvalidRequestError: The call cannot be right; nothing was sent.
+            DeadlineExceededError: `timeout` is over.
+            ProviderError: The service refused or failed, after all attempts that made sense.
+        """
+        return run(self._rerank(BLOCKING, self._checked(query, documents, top_n, timeout)))
+
+    async def arerank(
+        self, query: str, documents: Sequence[D], *, top_n: int | None = None, timeout: float | None = None
+    ) -> RerankResponse[D]:
+        """The same as `rerank`, in the running event loop; cancelling it cancels its requests."""
+        return await self._rerank(ASYNC, self._checked(query, documents, top_n, timeout))
+
+    def _checked(self, query: str, documents: Sequence[D], top_n: int | None, timeout: float | None) -> RerankRequest[D]:
+        given = as_documents(documents)
+        return RerankRequest(
+            query=check_query(query),
+            documents=given,
+            items=as_items(given),
+            top_n=check_top_n(top_n),
+            deadline=Deadline(self.timeout if timeout is None else check_timeout(timeout)),
+        )
+
+    def close(self) -> None:  # noqa: B027 -- most rerankers hold nothing open
+        """Close what blocking calls opened; the object cannot be used after."""
+
+    async def aclose(self) -> None:
+        """Close what blocking calls and the running event loop opened."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

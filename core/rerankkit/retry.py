@@ -1,0 +1,87 @@
+"""When to try again, and after how long: pure decisions, no waiting."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from rerankkit._checks import check_integer, is_number
+from rerankkit.errors import InvalidRequestError, ProviderError, RateLimitError
+
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Exponential backoff with full jitter, and the service's own wish where it states one.
+
+    A rerank call only reads, so repeating it is safe; each repetition may be billed.
+
+    Attributes:
+        attempts: Requests in all, at least 1; 1 never retries.
+        base_delay: Upper bound in seconds of the first wait; it doubles with each further one.
+        rate_limit_delay: The same after a rate limit without a Retry-After.
+        max_delay: Upper bound in seconds of any wait this class chooses itself.
+    """
+
+    attempts: int = 3
+    base_delay: float = 0.1
+    rate_limit_delay: float = 1.0
+    max_delay: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_integer("attempts", self.attempts, 1, None)
+        for name in ("base_delay", "rate_limit_delay", "max_delay"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 <= value < math.inf:
+                raise InvalidRequestError(f"{name} must be a finite number of seconds, at least 0, got {value!r}")
+
+    def delay(self, error: ProviderError, attempt: int, jitter: Callable[[], float] = random.random) -> float | None:
+        """Seconds to wait after *attempt* (counted from 1) failed with *error*; None: do not try again.
+
+        What the service asks for is waited in full, plus up to `base_delay` so that callers do not return all at once.
+        """
+        if attempt >= self.attempts or not error.retryable:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after + jitter() * self.base_delay
+        base = self.rate_limit_delay if isinstance(error, RateLimitError) else self.base_delay
+        return jitter() * min(self.max_delay, base * 2.0 ** (attempt - 1))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds the service asks to wait, from whichever header says it; None when none does so in a form that counts.
+
+    Understood: ``Retry-After-Ms`` and ``x-amz-retry-after`` in milliseconds, ``Retry-After`` in seconds
+    (also with a fraction) or as an HTTP date. Negative, infinite and unreadable values do not count.
+    """
+    for name in ("retry-after-ms", "x-amz-retry-after"):
+        milliseconds = _seconds(headers.get(name))
+        if milliseconds is not None:
+            return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _seconds(value)
+    return _until(value, now or datetime.now(UTC)) if seconds is None else seconds
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def _until(value: str | None, now: datetime) -> float | None:
+    """Seconds from *now* until the HTTP date *value*."""
+    try:
+        moment = parsedate_to_datetime(value or "")
+    except ValueError:
+        return None
+    if moment.tzinfo is None:  # RFC 9110: an HTTP date is in GMT
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())

@@ -1,0 +1,210 @@
+"""Options as the fields of pydantic models, for frameworks that are configured so.
+
+The LangChain and LlamaIndex classes of a service are one of these and their framework's base class: what a service
+can be told stands here once.  A test holds each against the arguments of its provider.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr, SecretStr, model_validator
+
+from rerankkit import providers
+from rerankkit._connect import connect
+from rerankkit._http import Transport
+from rerankkit.client import Client
+from rerankkit.providers import cohere, pinecone, voyage
+from rerankkit.reranker import Reranker
+from rerankkit.types import D, Document, RankedDocument, RerankResponse
+
+
+def _hidden(key: SecretStr | str | None) -> SecretStr | None:
+    return SecretStr(key) if isinstance(key, str) else key
+
+
+Key: TypeAlias = Annotated[SecretStr | str | None, AfterValidator(_hidden), Field(exclude=True, repr=False)]
+"""A key: given as text or as a secret, kept as a secret, shown and dumped nowhere."""
+
+
+class Settings(BaseModel):
+    """Fields are what they are called, and what is unknown is refused without being shown."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+
+
+class AdapterSettings(Settings):
+    """What both adapters do around a rerank call.
+
+    Attributes:
+        top_n: How many documents to return; None or more than there are: all.
+        min_score: Documents with a lower score, or with none, are left out.
+        title_key: The metadata key of the title, which Kendra ranks beside the text; None: none.
+        metadata_fields: Metadata that goes along as the document's fields, beside ``text``; None: what the service's
+            `rank_fields` names, if it has any. No other metadata leaves the process.
+        timeout: Seconds for one call as a whole.
+    """
+
+    top_n: int | None = Field(default=None, ge=1)
+    min_score: FiniteFloat | None = None
+    title_key: str | None = None
+    metadata_fields: list[str] | None = None
+    timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+
+    def candidate(self, text: str, metadata: Mapping[Any, Any], score: float | None = None) -> str | Document:
+        """What is ranked of a framework's document: its text, and what of its metadata was asked for."""
+        names = self._field_names()
+        if score is None and self.title_key is None and not names:
+            return text
+        title = metadata.get(self.title_key) if self.title_key is not None else None
+        fields = {name: text if name == "text" else metadata[name] for name in names if name == "text" or name in metadata}
+        return Document(
+            text=text,
+            title=None if title is None else str(title),
+            score=score,
+            fields={**fields, "text": text} if names else None,
+        )
+
+    def _field_names(self) -> Sequence[str]:
+        if self.metadata_fields is not None:
+            return self.metadata_fields
+        names: Sequence[str] | None = getattr(self, "rank_fields", None)
+        return names or ()
+
+    def kept(self, response: RerankResponse[D]) -> list[RankedDocument[D]]:
+        """The results that `min_score` lets through."""
+        if self.min_score is None:
+            return list(response.results)
+        return [
+            result
+            for result in response.results
+            if result.relevance_score is not None and result.relevance_score >= self.min_score
+        ]
+
+
+class RerankerSettings(Settings):
+    """Any reranker.
+
+    Attributes:
+        reranker: ``"cohere:rerank-v3.5"``, a `rerankkit.Client`, or any object with `rerank` and `arerank`.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    reranker: Reranker | str = Field(exclude=True)
+
+    _connected: Reranker = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Connect, if a string says to what."""
+        super().model_post_init(context)
+        self._connected = connect(self.reranker) if isinstance(self.reranker, str) else self.reranker
+
+    def _reranker(self) -> Reranker:
+        return self._connected
+
+
+class ServiceSettings(Settings):
+    """The client of one service.
+
+    Attributes:
+        concurrency: Requests under way at a time for one call whose documents need several.
+        transport: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed.
+        base_url: None: the service's own.
+        allow_http: Lets `base_url` be unencrypted beyond this machine.
+    """
+
+    provider: ClassVar[str]
+
+    concurrency: int = Field(default=8, ge=1)
+    transport: Transport | None = None
+    base_url: str | None = None
+    allow_http: bool = False
+
+    _client: tuple[Mapping[str, object], Client] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.client()
+        return self
+
+    def _reranker(self) -> Reranker:
+        return self.client()
+
+    def client(self) -> Client:
+        """The client for these settings; another one once they have changed."""
+        provider_class = providers.load(self.provider)
+        options = {name: getattr(self, name) for name in inspect.signature(provider_class).parameters}
+        settings = {**options, "concurrency": self.concurrency, "transport": self.transport}
+        if self._client is None or self._client[0] != settings:
+            client = Client(provider_class(**options), concurrency=self.concurrency, transport=self.transport)
+            self._client = (settings, client)
+        return self._client[1]
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""
+        state: dict[Any, Any] = super().__getstate__()
+        fields = {name: None if isinstance(value, SecretStr) else value for name, value in state["__dict__"].items()}
+        private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
+        return {**state, "__dict__": fields, "__pydantic_private__": private}
+
+
+class CohereSettings(ServiceSettings):
+    """The options of `rerankkit.Cohere`, which describes them."""
+
+    provider = "cohere"
+
+    model: str = cohere.DEFAULT_MODEL
+    api_key: Key = None
+    api_version: Literal["v2", "v1"] = "v2"
+    rank_fields: list[str] | None = None
+    max_tokens_per_doc: int | None = None
+    priority: int | None = None
+    relevant_spans: bool | dict[str, float] | None = None
+    return_documents: bool = False
+    max_chunks_per_doc: int | None = None
+    client_name: str | None = None
+
+
+class VoyageSettings(ServiceSettings):
+    """The options of `rerankkit.Voyage`, which describes them."""
+
+    provider = "voyage"
+
+    model: str = voyage.DEFAULT_MODEL
+    api_key: Key = None
+    truncation: bool = True
+    return_documents: bool = False
+    instruction: str | None = None
+
+
+class PineconeSettings(ServiceSettings):
+    """The options of `rerankkit.Pinecone`, which describes them."""
+
+    provider = "pinecone"
+
+    model: str = pinecone.DEFAULT_MODEL
+    api_key: Key = None
+    rank_fields: list[str] | None = None
+    return_documents: bool = False
+    truncate: Literal["END", "NONE"] | None = None
+    max_tokens_per_doc: int | None = None
+    max_chunks_per_doc: int | None = None
+    api_version: str = pinecone.API_VERSION
+
+
+class KendraSettings(ServiceSettings):
+    """The options of `rerankkit.Kendra`, which describes them."""
+
+    provider = "kendra"
+
+    plan_id: str
+    region: str | None = None
+    fips: bool = False
+    profile: str | None = None
+    aws_access_key_id: str | None = Field(default=None, exclude=True, repr=False)
+    aws_secret_access_key: Key = None
+    aws_session_token: Key = None
+    overflow: Literal["append", "error"] = "append"

@@ -1,0 +1,165 @@
+"""What goes into a rerank call and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from rerankkit.deadline import Deadline
+
+Skipped: TypeAlias = Literal["no_score", "over_limit", "blank"]
+"""Why a document has no score, in the order such documents follow the scored ones:
+the service left it out, it lay beyond the service's limit, or it held nothing to rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A candidate for one query; plain strings and mappings do as well where they say enough.
+
+    Attributes:
+        text: What is ranked.
+        title: Ranked by Kendra, and by the others where `rank_fields` names ``"title"``.
+        id: The caller's own; never sent, never changed.
+        score: The first-stage score, higher is better; Kendra takes it into account.
+        fields: A structured document; which fields are ranked is the provider's `rank_fields`.
+        group_id: Kendra ranks documents of one group (at most 3) as one.
+        tokenized_title: Kendra only, instead of `title`: the title's tokens, in order.
+        tokenized_body: Kendra only, instead of `text`: the text's tokens, in order.
+    """
+
+    text: str = ""
+    title: str | None = None
+    id: str | None = None
+    score: float | None = None
+    fields: Mapping[str, object] | None = None
+    group_id: str | None = None
+    tokenized_title: Sequence[str] | None = None
+    tokenized_body: Sequence[str] | None = None
+
+
+DocumentLike: TypeAlias = str | Mapping[str, object] | Document
+"""A text, a mapping with a ``"text"`` (or with the fields that `rank_fields` names), or a Document."""
+
+D = TypeVar("D", bound=DocumentLike)
+D_co = TypeVar("D_co", bound=DocumentLike, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest(Generic[D]):
+    """One checked call, as the rerankers hand it on to each other.
+
+    Attributes:
+        query: Not blank.
+        documents: The caller's own objects, in the caller's order.
+        items: The same documents as texts and `Document`s, position by position.
+        top_n: At least 1; None ranks all.
+        deadline: When the whole call must be over.
+    """
+
+    query: str
+    documents: tuple[D, ...]
+    items: tuple[str | Document, ...]
+    top_n: int | None
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part ``[start, end)`` of a document's ranked text, in Unicode code points, and its own score."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument(Generic[D_co]):
+    """A document and its place in the answer.
+
+    Attributes:
+        index: Its position in the caller's list, from 0.
+        relevance_score: Higher is more relevant, on the service's own scale; None if it was not scored.
+        document: The object the caller passed, itself.
+        spans: The relevant passages, best first, where the service was asked for them.
+        skipped: Why there is no score; None if there is one.
+    """
+
+    index: int
+    relevance_score: float | None
+    document: D_co
+    spans: tuple[Span, ...] = ()
+    skipped: Skipped | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call consumed, in the service's own units; None where the service counts no such unit.
+
+    Attributes:
+        requests: HTTP requests that were sent, retries included.
+        search_units: Cohere: one for up to 100 documents of up to about 500 tokens.
+        total_tokens: Voyage: query tokens times documents, plus document tokens; Cohere's token-priced models.
+        rerank_units: Pinecone.
+    """
+
+    requests: int = 0
+    search_units: float | None = None
+    total_tokens: int | None = None
+    rerank_units: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            requests=self.requests + other.requests,
+            search_units=_sum(self.search_units, other.search_units),
+            total_tokens=_sum(self.total_tokens, other.total_tokens),
+            rerank_units=_sum(self.rerank_units, other.rerank_units),
+        )
+
+
+N = TypeVar("N", int, float)
+
+
+def _sum(one: N | None, other: N | None) -> N | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResponse(Generic[D_co]):
+    """The answer: results best first, documents without a score last, cut to `top_n`.
+
+    Equal scores keep the caller's order.
+
+    Attributes:
+        results: Every document once, or the first `top_n` of them.
+        provider: Who ranked, such as ``"voyage"``.
+        model: The model that served, which may be another than the one asked for; None where there is no choice.
+        usage: Summed over all requests of the call.
+        request_ids: The service's ids of the answered requests, batch by batch.
+        warnings: What the service or this package changed or noticed, in words.
+    """
+
+    results: tuple[RankedDocument[D_co], ...]
+    provider: str
+    model: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    request_ids: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def request_id(self) -> str | None:
+        """The first request's id, which is the only one unless the list was cut into batches."""
+        return self.request_ids[0] if self.request_ids else None
+
+    @property
+    def documents(self) -> list[D_co]:
+        """The caller's documents, best first."""
+        return [result.document for result in self.results]
+
+    def __iter__(self) -> Iterator[RankedDocument[D_co]]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
