@@ -49,6 +49,8 @@ class Client(BaseReranker):
             )
         self.provider = provider
         self.timeout = check_timeout(timeout)
+        if retry is not None and not isinstance(retry, Retry):
+            raise InvalidRequestError(f"retry must be a Retry, such as Retry(attempts=1), got {retry!r}")
         self._policy = _engine.Policy(retry or Retry(), check_integer("concurrency", concurrency, 1, None))
         self._http = Http(provider.base_url, transport)
 

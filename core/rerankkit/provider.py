@@ -48,9 +48,6 @@ class Price:
     unit: str
     source: str
 
-    def __str__(self) -> str:
-        return f"${self.dollars:g} / {self.per:,} {self.unit}s" if self.per > 1 else f"${self.dollars:g} / {self.unit}"
-
 
 @dataclass(frozen=True, slots=True)
 class Model:

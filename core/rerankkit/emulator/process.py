@@ -53,8 +53,16 @@ def serve(sock: socket.socket, *, log_level: str = "warning") -> None:
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """A bound, listening socket; port 0 takes a free one."""
-    return socket.create_server((host, port), backlog=2048)
+    """A bound, listening socket; port 0 takes a free one.
+
+    It names its protocol: asyncio sends small replies at once (TCP_NODELAY) only on sockets that do, and each reply
+    would wait 40 ms for the client's delayed acknowledgement.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    sock.listen(2048)
+    return sock
 
 
 class Emulator:

@@ -33,7 +33,7 @@ MAX_TITLE_UNITS = 1_024
 MAX_BODY_UNITS = 2_048
 MAX_SCORE = 100_000.0  # of OriginalScore, either sign.  botocore 2022-10-19
 
-_PRICE = Price(0.14, 1, "hour a plan exists", "AWS pricing page, read 2026-11-20; $0.0035 an hour for each further unit")
+_PRICE = Price(0.14, 1, "hour of a plan", "AWS pricing page, read 2026-11-20; $0.0035 an hour for each further unit")
 
 MODELS: Mapping[str, Model] = {
     "rescore": Model("rescore", Limits(DOCUMENTS), _PRICE, "listwise; 0.01 requests/s a unit; closed to new customers")

@@ -1,0 +1,136 @@
+"""``rerankkit rerank``: documents from a file or a pipe, ranked for one query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any, Literal, TextIO, TypeAlias, cast
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from rerankkit import RerankError, RerankResponse, connect
+from rerankkit.cli.tables import moved, table
+
+Line: TypeAlias = str | Mapping[str, Any]
+Format: TypeAlias = Literal["auto", "lines", "jsonl", "json"]
+
+SHOWN_CHARACTERS = 300  # of a document in a table
+
+
+@click.command()
+@click.argument("query")
+@click.argument("file", type=click.File(encoding="utf-8"), default="-")
+@click.option("-w", "--with", "target", default="local:bm25", show_default=True, metavar="SERVICE[:MODEL]", help="Who ranks.")
+@click.option("-n", "--top-n", type=click.IntRange(min=1), help="How many documents to print; all by default.")
+@click.option("--format", "form", type=click.Choice(["auto", "lines", "jsonl", "json"]), default="auto", show_default=True)
+@click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the service; repeatable.")
+@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds for the whole call.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def rerank(
+    query: str,
+    file: TextIO,
+    target: str,
+    top_n: int | None,
+    form: Format,
+    options: tuple[str, ...],
+    timeout: float,
+    as_json: bool,
+) -> None:
+    r"""Rank documents from a file or a pipe.
+
+    Prints the documents in FILE (or from standard input) by their relevance to QUERY.
+
+    FILE holds a document a line, or JSON Lines, or a JSON list; documents are texts, or objects with a "text".
+    By default its name, or else its first character, tells which of these it is. Keys come from the environment.
+
+    \b
+    rerankkit rerank "refund of a lost ticket" notes.txt
+    cat hits.jsonl | rerankkit rerank "tide table" --with voyage:rerank-2.5 --top-n 5
+    rerankkit rerank "tide table" hits.json -w pinecone -o rank_fields='["title"]' --json
+    """
+    documents = read_documents(file.read(), form, file.name)
+    try:
+        with connect(target, timeout=timeout, **_options(options)) as reranker:
+            response = reranker.rerank(query, documents, top_n=top_n)
+    except RerankError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(_as_json(query, response), ensure_ascii=False, indent=2))
+    else:
+        _show(response)
+    for warning in response.warnings:
+        click.echo(f"note: {warning}", err=True)
+
+
+def read_documents(text: str, form: Format, name: str) -> list[Line]:
+    """The documents in a file's *text*; blank lines are not among them.
+
+    Raises:
+        click.ClickException: It has not the form it should have.
+    """
+    form = _guess(text, name) if form == "auto" else form
+    if form == "lines":
+        return [line for line in text.splitlines() if line.strip()]
+    try:
+        found: object = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"{name} is not {form} ({error}); --format says what it is") from error
+    if not isinstance(found, list):
+        raise click.ClickException(f"{name} must hold a JSON list of documents, it holds {type(found).__name__}")
+    return cast("list[Line]", found)
+
+
+def _guess(text: str, name: str) -> Format:
+    by_name: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "lines"}
+    by_character: dict[str, Format] = {"[": "json", "{": "jsonl"}
+    return by_name.get(PurePath(name).suffix.lower()) or by_character.get(text.lstrip()[:1], "lines")
+
+
+def _options(given: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` each; a value that is JSON counts as such, any other as a text."""
+    options: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--option")
+        options[name] = _json_or_text(value)
+    return options
+
+
+def _json_or_text(value: str) -> object:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _as_json(query: str, response: RerankResponse[Line]) -> dict[str, object]:
+    return {"query": query, **asdict(response)}
+
+
+def _show(response: RerankResponse[Line]) -> None:
+    shown = table(_title(response))
+    shown.add_column("rank", justify="right", no_wrap=True)
+    shown.add_column("score", justify="right", no_wrap=True)
+    shown.add_column("was", no_wrap=True)
+    shown.add_column("document")
+    for rank, result in enumerate(response, 1):
+        score = "-" if result.relevance_score is None else f"{result.relevance_score:.4f}"
+        shown.add_row(str(rank), score, moved(result.index + 1, rank), Text(_shown(result.document)))
+    Console().print(shown)
+
+
+def _title(response: RerankResponse[Line]) -> str:
+    units = {name: value for name, value in asdict(response.usage).items() if value}
+    usage = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in units.items())
+    return " ".join(part for part in (response.provider, response.model or "", f"({usage})" if usage else "") if part)
+
+
+def _shown(document: Line) -> str:
+    text = document if isinstance(document, str) else str(document.get("text") or json.dumps(document, ensure_ascii=False))
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."
