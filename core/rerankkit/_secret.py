@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from rerankkit.errors import InvalidRequestError
 
@@ -40,8 +40,8 @@ class Secret:
         Raises:
             InvalidRequestError: There is none, or it has not the form of a key.
         """
-        value = given if given is None or isinstance(given, str) else given.get_secret_value()
-        secret = cls(value, service, names)
+        wrapped = hasattr(given, "get_secret_value")
+        secret = cls(cast("SecretValue", given).get_secret_value() if wrapped else cast("str | None", given), service, names)
         secret.reveal()
         return secret
 

@@ -31,6 +31,7 @@ DOCUMENTS_PER_GROUP = 3  # same page
 MAX_QUERY_UNITS = 1_000  # UTF-16 code units here and below, the strictest reading.  botocore 2022-10-19
 MAX_TITLE_UNITS = 1_024
 MAX_BODY_UNITS = 2_048
+MANY_SPACES = re.compile(" {2,}")
 MAX_SCORE = 100_000.0  # of OriginalScore, either sign.  botocore 2022-10-19
 
 _PRICE = Price(0.14, 1, "hour of a plan", "AWS pricing page, read 2026-11-20; $0.0035 an hour for each further unit")
@@ -243,7 +244,7 @@ def _tokens(index: int, tokens: Sequence[str]) -> list[str]:
 
 def _fitted(kind: str, text: str, most: int, changes: Counter[str]) -> str:
     """*text* as the service takes it, and a note of what had to be changed."""
-    clean = printable(text)
+    clean = "" if is_blank(text) else printable(text)
     short = shortened(clean, most)
     changes[f"{kind} held control or format characters, which were sent as spaces"] += clean != text and not is_blank(text)
     changes[f"{kind} were cut to {most:,} characters"] += short != clean
@@ -251,10 +252,11 @@ def _fitted(kind: str, text: str, most: int, changes: Counter[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """*text* on one line, without any character of Unicode category C, which the service refuses."""
+    """*text* with a space for each run of characters of Unicode category C, which the service refuses."""
     if text.isprintable():
-        return text.strip()
-    return " ".join("".join(" " if unicodedata.category(char).startswith("C") else char for char in text).split())
+        return text
+    clean = "".join(" " if unicodedata.category(char).startswith("C") else char for char in text)
+    return text if clean == text else MANY_SPACES.sub(" ", clean).strip()
 
 
 def utf16_units(text: str) -> int:

@@ -1,0 +1,59 @@
+"""What all tests share: no key of the developer's, no proxy, no network but loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.services import SERVICES, Service
+from helpers.ways import COLOURS
+from rerankkit.emulator import Emulator
+
+FOREIGN = ("AWS_", "CO_API", "COHERE_", "VOYAGE_", "PINECONE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "TIKTOKEN_", "NLTK_")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # botocore would ask for an instance role
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else "a local socket"
+        assert not isinstance(address, tuple) or host in ("127.0.0.1", "::1", "localhost"), f"a test connects to {host}"
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(params=COLOURS)
+def colour(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=SERVICES, ids=lambda service: service.name)
+def service(request: pytest.FixtureRequest) -> Service:
+    return request.param
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def transport(request: pytest.FixtureRequest) -> str:
+    pytest.importorskip(request.param, reason="this environment tests the other transport")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running

@@ -1,0 +1,68 @@
+"""One call, in both colours and on all ways into the package."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rerankkit import Reranker
+
+Result = tuple[int, float | None]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Through which package, and in which colour."""
+
+    package: Literal["core", "langchain", "llamaindex"]
+    colour: Literal["sync", "async"]
+
+    def __str__(self) -> str:
+        return f"{self.package}-{self.colour}"
+
+    def __call__(self, reranker: Reranker, query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
+        """Position in *texts* and score of each result."""
+        return getattr(self, f"_{self.package}")(reranker, query, texts, top_n)
+
+    def _core(self, reranker: Reranker, query: str, texts: Sequence[str], top_n: int | None) -> list[Result]:
+        response = run(self.colour, reranker, "rerank", query, texts, top_n=top_n)
+        return [(result.index, result.relevance_score) for result in response]
+
+    def _langchain(self, reranker: Reranker, query: str, texts: Sequence[str], top_n: int | None) -> list[Result]:
+        from langchain_core.documents import Document
+
+        from langchain_rerankkit import RerankCompressor
+
+        documents = [Document(text, id=str(index), metadata={"position": index}) for index, text in enumerate(texts)]
+        compressor = RerankCompressor(reranker=reranker, top_n=top_n)
+        found = run(self.colour, compressor, "compress_documents", documents, query)
+        assert all(document.page_content == texts[int(document.id)] for document in found)
+        return [(document.metadata["position"], document.metadata["relevance_score"]) for document in found]
+
+    def _llamaindex(self, reranker: Reranker, query: str, texts: Sequence[str], top_n: int | None) -> list[Result]:
+        from llama_index.core.schema import NodeWithScore, TextNode
+
+        from llamaindex_rerankkit import RerankPostprocessor
+
+        nodes = [NodeWithScore(node=TextNode(text=text, id_=str(index))) for index, text in enumerate(texts)]
+        postprocessor = RerankPostprocessor(reranker=reranker, top_n=top_n)
+        found = run(self.colour, postprocessor, "postprocess_nodes", nodes, query_str=query)
+        assert all(node.node is nodes[int(node.node_id)].node for node in found)
+        return [(int(node.node_id), node.score) for node in found]
+
+
+def run(colour: str, holder: object, method: str, *args: Any, **kwargs: Any) -> Any:
+    """The method's result: called as it is, or its async twin in an event loop of its own."""
+    if colour == "sync":
+        return getattr(holder, method)(*args, **kwargs)
+
+    async def awaited() -> Any:
+        return await getattr(holder, f"a{method}")(*args, **kwargs)
+
+    return asyncio.run(awaited())
+
+
+COLOURS = ("sync", "async")
+WAYS = tuple(Way(package, colour) for package in ("core", "langchain", "llamaindex") for colour in COLOURS)

@@ -1,0 +1,200 @@
+"""One object serves several event loops, threads and forked processes, and each gets its own answers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from helpers.server import Received, Reply, recorder
+from helpers.services import COHERE, KEY, Service
+from helpers.ways import run
+from rerankkit import Client, InvalidRequestError
+from rerankkit.emulator import Emulator
+from rerankkit.reranker import BaseReranker
+
+
+def echo(service: Service) -> Callable[[Received], Reply]:
+    """A score that says which query it belongs to."""
+    return service.scored(lambda query, text: float(query.split()[-1]) + float(text.split()[-1]) / 1_000)
+
+
+def ask(client: BaseReranker, number: int) -> None:
+    response = client.rerank(f"query {number}", ["text 1", "text 2"])
+    assert [result.relevance_score for result in response] == [number + 0.002, number + 0.001]
+
+
+async def aask(client: BaseReranker, number: int) -> None:
+    response = await client.arerank(f"query {number}", ["text 1", "text 2"])
+    assert [result.relevance_score for result in response] == [number + 0.002, number + 0.001]
+
+
+async def aask_all(client: BaseReranker, numbers: range) -> None:
+    await asyncio.gather(*(aask(client, number) for number in numbers))
+
+
+def test_a_second_event_loop_works_with_the_same_object(service: Service, transport: Any) -> None:
+    with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
+        for _ in range(4):
+            asyncio.run(aask_all(client, range(5)))
+            ask(client, 7)
+
+
+def test_two_threads_with_a_loop_each_work_with_the_same_object(service: Service, transport: Any) -> None:
+    with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
+        with ThreadPoolExecutor(2) as threads:
+            futures = [threads.submit(asyncio.run, aask_all(client, range(start, start + 30))) for start in (0, 100)]
+            for future in futures:
+                future.result()
+
+
+def test_forty_threads_get_their_own_answers(service: Service, transport: Any) -> None:
+    with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
+        with ThreadPoolExecutor(40) as threads:
+            list(threads.map(lambda number: ask(client, number), range(400)))
+
+
+def test_a_blocking_call_works_inside_a_running_loop_as_in_a_notebook(service: Service, transport: Any) -> None:
+    async def cell(client: Client) -> None:
+        ask(client, 1)
+        await aask(client, 2)
+        ask(client, 3)
+
+    with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
+        asyncio.run(cell(client))
+
+
+@pytest.mark.parametrize("warmed", ["sync", "async"])
+def test_a_forked_child_does_not_read_its_parents_answers(service: Service, transport: Any, warmed: str) -> None:
+    """Both processes go on with one warm object at once; the server is a thread of the parent and answers by query."""
+    with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
+        if warmed == "sync":
+            ask(client, 1)
+        else:
+            asyncio.run(aask_all(client, range(5)))
+        children = [_fork(lambda start=start: _work(client, start)) for start in (1_000, 2_000)]
+        for number in range(50):
+            ask(client, number)
+        asyncio.run(aask_all(client, range(20)))
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+
+
+def _work(client: Client, start: int) -> None:
+    for number in range(start, start + 30):
+        ask(client, number)
+    asyncio.run(aask_all(client, range(start, start + 10)))
+
+
+def _fork(work: Callable[[], None]) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: the test server's threads do not fork along
+        child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 -- the exit code says it
+        os._exit(1)
+    os._exit(0)
+
+
+def test_a_fork_inside_a_running_loop_works_in_the_child(transport: Any) -> None:
+    async def scenario(client: Client) -> int:
+        await aask(client, 1)
+        child = _fork(lambda: ask(client, 2))
+        for number in range(20):
+            await aask(client, number)
+        return os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1])
+
+    with recorder(echo(COHERE)) as server, Client(COHERE.make(server.url), transport=transport) as client:
+        assert asyncio.run(scenario(client)) == 0
+
+
+RANK_ELSEWHERE = """
+import pickle, sys
+with pickle.load(sys.stdin.buffer) as client:
+    print([result.index for result in client.rerank("ferry", ["car", "ferry"])])
+"""
+
+
+def test_another_process_loads_a_pickled_client_and_reads_its_own_environment(service: Service, emulator: Emulator) -> None:
+    keys = {"aws_access_key_id": None, "aws_secret_access_key": None} if service.name == "kendra" else {}
+    with Client(service.make(emulator.urls[service.name], **keys)) as client:
+        pickled = pickle.dumps(client)
+    environment = {**os.environ, **emulator.environment}
+    done = subprocess.run([sys.executable, "-c", RANK_ELSEWHERE], input=pickled, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[1, 0]"
+    assert KEY.encode() not in pickled
+
+
+def test_a_pickled_client_without_a_key_says_what_it_needs(service: Service, colour: str) -> None:
+    twin = pickle.loads(pickle.dumps(Client(service.make("http://127.0.0.1:1"))))
+    with twin, pytest.raises(InvalidRequestError, match="needs a key: set"):
+        run(colour, twin, "rerank", "q", ["a"])
+
+
+def test_connections_are_reused(service: Service, transport: Any) -> None:
+    async def several(client: Client) -> None:
+        for number in range(10):
+            await aask(client, number)
+
+    with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
+        for number in range(10):
+            ask(client, number)
+        assert server.connections == 1
+        asyncio.run(several(client))
+        assert server.connections == 2
+
+
+def test_nothing_stays_open(service: Service, transport: Any) -> None:
+    """Neither after close, nor where an object is dropped without it; unclosed sockets would warn, and fail the test."""
+    with recorder(echo(service)) as server:
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(20):
+            client = Client(service.make(server.url), transport=transport)
+            ask(client, number)
+            asyncio.run(aask(client, number))
+            if number % 2:
+                client.close()
+            del client
+        gc.collect()
+        after = len(os.listdir("/proc/self/fd"))
+    assert after - before <= 20 + 2, "the server's own ends may still be closing"
+
+
+def test_aclose_ends_what_the_loop_opened(service: Service, transport: Any) -> None:
+    async def scenario(url: str) -> int:
+        async with Client(service.make(url), transport=transport) as client:
+            await aask(client, 1)
+        return sum(not task.done() for task in asyncio.all_tasks())
+
+    with recorder(echo(service)) as server:
+        assert asyncio.run(scenario(server.url)) == 1, "nothing but the scenario itself is still running"
+
+
+def test_many_calls_at_once_do_not_hold_up_the_loop(service: Service, transport: Any) -> None:
+    """Fifty calls of 0.2 s side by side; the loop keeps ticking meanwhile."""
+    answer, gate = echo(service), threading.Event()
+
+    def slow(request: Received) -> Reply:
+        gate.wait(0.2)
+        return answer(request)
+
+    async def scenario(client: Client) -> float:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await aask_all(client, range(50))
+        return loop.time() - started
+
+    with recorder(slow) as server, Client(service.make(server.url), transport=transport) as client:
+        assert asyncio.run(scenario(client)) < 3, "one after the other they would take ten seconds"

@@ -1,0 +1,232 @@
+"""What can heal is tried again, as the service asks, and only while there is time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from helpers.server import Received, Reply, recorder
+from helpers.services import COHERE, KENDRA, PINECONE, SERVICES, Service
+from helpers.ways import run
+from rerankkit import (
+    APIConnectionError,
+    Client,
+    DeadlineExceededError,
+    KendraPlans,
+    RateLimitError,
+    Retry,
+    ServerError,
+)
+
+SOON = Retry(base_delay=0.01, rate_limit_delay=0.01)
+
+
+def failing_first(service: Service, failures: int, reply: Reply) -> Callable[[Received], Reply]:
+    """*reply* for the first *failures* requests, then success."""
+    left = [reply] * failures
+    return lambda _: left.pop() if left else Reply(service.answer([(0, 0.5)]))
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_what_can_heal_is_tried_again(service: Service, colour: str, transport: Any, status: int) -> None:
+    with recorder(failing_first(service, 2, Reply(b"<html>", status))) as server:
+        with Client(service.make(server.url), retry=SOON, transport=transport) as client:
+            response = run(colour, client, "rerank", "q", ["a"])
+    assert len(server.requests) == response.usage.requests == 3
+    assert len({request.body for request in server.requests}) == 1, "every attempt asks the same"
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 422, 501])
+def test_what_cannot_heal_is_tried_once(service: Service, colour: str, status: int) -> None:
+    with recorder(lambda _: Reply(b"{}", status)) as server, Client(service.make(server.url), retry=SOON) as client:
+        with pytest.raises(Exception, match=f"status {status}"):
+            run(colour, client, "rerank", "q", ["a"])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 5])
+def test_an_outage_takes_exactly_the_attempts_allowed(service: Service, colour: str, attempts: int) -> None:
+    with recorder(lambda _: Reply(b"{}", 500)) as server:
+        with Client(service.make(server.url), retry=Retry(attempts=attempts, base_delay=0.001)) as client:
+            with pytest.raises(ServerError) as caught:
+                run(colour, client, "rerank", "q", ["a"])
+    assert len(server.requests) == caught.value.attempts == attempts
+
+
+RETRY_AFTER = {
+    "seconds": lambda: {"Retry-After": "1"},
+    "a fraction": lambda: {"Retry-After": "0.5"},
+    "milliseconds": lambda: {"Retry-After-Ms": "500", "Retry-After": "60"},
+    "AWS milliseconds": lambda: {"x-amz-retry-after": "500"},
+    "a date": lambda: {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)},
+}
+
+
+@pytest.mark.parametrize("headers", RETRY_AFTER.values(), ids=RETRY_AFTER)
+def test_waits_as_long_as_the_server_asks_then_succeeds(colour: str, headers: Callable[[], dict[str, str]]) -> None:
+    with recorder(failing_first(COHERE, 1, Reply(b"{}", 429, headers()))) as server:
+        with Client(COHERE.make(server.url), retry=SOON) as client:
+            started = time.monotonic()
+            run(colour, client, "rerank", "q", ["a"])
+            assert time.monotonic() - started >= 0.5
+    assert len(server.requests) == 2
+
+
+def test_a_wait_that_would_end_after_the_deadline_is_not_begun(service: Service, colour: str) -> None:
+    with recorder(lambda _: Reply(b"{}", 429, {"Retry-After": "86400"})) as server:
+        with Client(service.make(server.url), retry=SOON) as client:
+            started = time.monotonic()
+            with pytest.raises(RateLimitError) as caught:
+                run(colour, client, "rerank", "q", ["a"], timeout=5)
+            assert time.monotonic() - started < 1
+    assert caught.value.retry_after == 86_400
+    assert len(server.requests) == 1
+
+
+def test_a_backoff_longer_than_the_deadline_fails_at_once(service: Service, colour: str) -> None:
+    retry = Retry(base_delay=60, max_delay=60)
+    with recorder(lambda _: Reply(b"{}", 503)) as server, Client(service.make(server.url), retry=retry) as client:
+        started = time.monotonic()
+        with pytest.raises(ServerError):
+            run(colour, client, "rerank", "q", ["a"], timeout=0.1)
+        assert time.monotonic() - started < 0.3
+    assert len(server.requests) == 1
+
+
+def test_a_refused_connection_is_tried_again_and_told(service: Service, colour: str, transport: Any) -> None:
+    import socket
+
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+        with Client(service.make(url), retry=SOON, transport=transport) as client:
+            with pytest.raises(APIConnectionError, match="no complete answer from 127.0.0.1:.*ConnectError") as caught:
+                run(colour, client, "rerank", "q", ["a"])
+    assert caught.value.attempts == 3
+    assert caught.value.__cause__ is not None
+
+
+def test_kendra_signs_each_attempt_anew(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.auth
+
+    moments = iter(datetime(2026, 1, 2, 3, 4, second) for second in range(60))  # noqa: DTZ001 -- as botocore has it
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: next(moments))
+    with recorder(failing_first(KENDRA, 2, Reply(b"{}", 500))) as server:
+        with Client(KENDRA.make(server.url), retry=SOON) as client:
+            run(colour, client, "rerank", "q", ["a"])
+    assert [request.headers["x-amz-date"] for request in server.requests] == [f"20260102T03040{n}Z" for n in range(3)]
+    assert len({request.headers["authorization"] for request in server.requests}) == 3
+
+
+def test_an_expired_token_of_the_callers_own_is_not_tried_again(colour: str) -> None:
+    with recorder(lambda _: Reply({"__type": "ExpiredTokenException"}, 400)) as server:
+        with Client(KENDRA.make(server.url), retry=SOON) as client, pytest.raises(Exception, match="ExpiredToken"):
+            run(colour, client, "rerank", "q", ["a"])
+    assert len(server.requests) == 1
+
+
+def test_an_expired_token_of_the_credential_chain_is_found_anew(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = iter(["old-token-0123456789", "new-token-0123456789"])
+
+    class Chain:
+        def __init__(self, profile: str | None) -> None:
+            self.available_profiles: list[str] = []
+
+        def get_config_variable(self, name: str) -> None:
+            return None
+
+        def get_credentials(self) -> object:
+            from botocore.credentials import Credentials
+
+            return Credentials("AKID", "secret-0123456789", next(tokens))
+
+    def answer(request: Received) -> Reply:
+        old = request.headers["x-amz-security-token"].startswith("old")
+        return Reply({"__type": "ExpiredTokenException"}, 400) if old else Reply(KENDRA.answer([(0, 0.5)]))
+
+    monkeypatch.setattr("botocore.session.Session", Chain)
+    with recorder(answer) as server:
+        provider = KENDRA.make(server.url, aws_access_key_id=None, aws_secret_access_key=None)
+        with Client(provider, retry=SOON) as client:
+            assert len(run(colour, client, "rerank", "q", ["a"])) == 1
+    assert len(server.requests) == 2
+
+
+def test_missing_aws_credentials_are_named(colour: str) -> None:
+    provider = KENDRA.make("http://127.0.0.1:1", aws_access_key_id=None, aws_secret_access_key=None)
+    with Client(provider) as client, pytest.raises(Exception, match="no AWS credentials: set AWS_ACCESS_KEY_ID"):
+        run(colour, client, "rerank", "q", ["a"])
+
+
+def test_one_call_that_creates_a_plan_sends_one_token_however_often(colour: str) -> None:
+    left = [Reply(b"{}", 500), Reply(b"{}", 503)]
+    created = Reply({"Id": "i" * 36, "Arn": "arn"})
+    with recorder(lambda _: left.pop() if left else created) as server:
+        plans = KendraPlans(
+            base_url=server.url,
+            region="us-east-1",
+            aws_access_key_id="AKID",
+            aws_secret_access_key="secret-0123456789",
+            retry=SOON,
+        )
+        run(colour, plans, "create", "name")
+        run(colour, plans, "create", "name")
+    tokens = [request.json["ClientToken"] for request in server.requests]
+    assert len(tokens) == 4
+    assert len(set(tokens[:3])) == 1
+    assert tokens[3] != tokens[0], "another call is another plan"
+
+
+def test_the_deadline_error_tells_what_failed_before(colour: str) -> None:
+    def answer(_: Received, seen: list[int] = []) -> Reply:  # noqa: B006 -- a counter
+        seen.append(1)
+        if len(seen) > 1:
+            time.sleep(1)
+        return Reply(b'{"message": "overloaded"}', 503)
+
+    with recorder(answer) as server, Client(COHERE.make(server.url), retry=SOON) as client:
+        with pytest.raises(DeadlineExceededError, match=r"within 0.4 s \(attempt 2\); .*overloaded.*; allow more with timeout=") as caught:
+            run(colour, client, "rerank", "q", ["a"], timeout=0.4)
+    assert isinstance(caught.value.__cause__, ServerError)
+
+
+def test_a_batch_the_service_finds_too_large_is_halved_until_it_fits(colour: str) -> None:
+    """Token counts here are estimates; the service's are not."""
+    from helpers.services import VOYAGE
+
+    texts = [f"text {number}" for number in range(10)]
+
+    def answer(request: Received) -> Reply:
+        sent = VOYAGE.texts(request.json)
+        if len(sent) > 3:
+            detail = "Request to model 'rerank-2.5' failed. The max allowed tokens per submitted batch is 600000. Your batch has 700000"
+            return Reply({"detail": detail}, 400)
+        return Reply(VOYAGE.answer([(index, texts.index(text) / 10) for index, text in enumerate(sent)]))
+
+    with recorder(answer) as server, Client(VOYAGE.make(server.url)) as client:
+        response = run(colour, client, "rerank", "q", texts, top_n=4)
+    assert [result.index for result in response] == [9, 8, 7, 6]
+    sizes = sorted(len(VOYAGE.texts(request.json)) for request in server.requests)
+    assert sizes == [2, 2, 3, 3, 5, 5, 10]
+    assert response.usage.requests == 7
+
+
+def test_one_document_that_is_too_large_is_an_error(colour: str) -> None:
+    for service in (COHERE, PINECONE):
+        with recorder(lambda _, service=service: Reply(service.error("too large"), 413)) as server:
+            with Client(service.make(server.url)) as client, pytest.raises(Exception, match="too large"):
+                run(colour, client, "rerank", "q", ["a"])
+        assert len(server.requests) == 1
+
+
+def test_a_listwise_request_is_never_halved(colour: str) -> None:
+    with recorder(lambda _: Reply(b"", 413)) as server, Client(KENDRA.make(server.url)) as client:
+        with pytest.raises(Exception, match="status 413"):
+            run(colour, client, "rerank", "q", ["a", "b", "c"])
+    assert len(server.requests) == 1
+    assert len(SERVICES) == 4
