@@ -12,7 +12,19 @@ from helpers.services import SERVICES, Service
 from helpers.ways import COLOURS
 from rerankkit.emulator import Emulator
 
-FOREIGN = ("AWS_", "CO_API", "COHERE_", "VOYAGE_", "PINECONE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "TIKTOKEN_", "NLTK_")
+FOREIGN = (
+    "AWS_",
+    "CO_API",
+    "COHERE_",
+    "VOYAGE_",
+    "PINECONE_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "TIKTOKEN_",
+    "NLTK_",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,9 @@ DNS_SUFFIXES: Mapping[str, str] = {  # by the region's prefix; botocore's endpoi
     "cn-": "api.amazonwebservices.com.cn",
     "eusc-": "api.amazonwebservices.eu",
     "us-isob-": "api.aws.scloud",
+    "us-isof-": "api.aws.hci.ic.gov",
     "us-iso-": "api.aws.ic.gov",
+    "eu-isoe-": "api.cloud-aws.adc-e.uk",
     "": "api.aws",
 }
 

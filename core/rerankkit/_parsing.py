@@ -28,5 +28,5 @@ def parse(form: type[A], content: bytes) -> A:
         return form.model_validate_json(content.removeprefix(BOM))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the body"
-        raise ValueError(f"{place}: {first['msg']}") from None
+    place = ".".join(map(str, first["loc"])) or "the body"
+    raise ValueError(f"{place}: {first['msg']}")  # outside, so that nothing leads back to pydantic's error, which quotes

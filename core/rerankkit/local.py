@@ -57,6 +57,8 @@ def bm25_scores(query: str, texts: Sequence[str]) -> list[float]:
         return []
     words = bm25s.tokenize(list(texts), stopwords="english", return_ids=False, show_progress=False)
     asked = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)[0]
+    if not any(words):  # nothing but stop words, numbers of one digit, signs
+        return [0.0] * len(texts)
     index = bm25s.BM25(k1=K1, b=B)
     index.index(words, show_progress=False)
     known = [word for word in asked if word in index.vocab_dict]

@@ -190,7 +190,11 @@ def test_errors_reach_the_caller_on_every_way(service: Service, way: Way) -> Non
 def test_one_failed_batch_fails_the_whole_call(colour: str) -> None:
     def answer(request: Any) -> Reply:
         texts = PINECONE.texts(request.json)
-        return Reply(PINECONE.error("no"), 403) if "text 150" in texts else Reply(PINECONE.answer([(i, 0.5) for i in range(len(texts))]))
+        return (
+            Reply(PINECONE.error("no"), 403)
+            if "text 150" in texts
+            else Reply(PINECONE.answer([(i, 0.5) for i in range(len(texts))]))
+        )
 
     with recorder(answer) as server, Client(PINECONE.make(server.url)) as client:
         with pytest.raises(rerankkit.PermissionDeniedError):
@@ -200,7 +204,10 @@ def test_one_failed_batch_fails_the_whole_call(colour: str) -> None:
 @needs_shared
 @pytest.mark.parametrize(
     ("name", "service", "expected"),
-    [("cohere-error-401", COHERE, "Incorrect API key provided"), ("voyage-error-400-model", VOYAGE, "Model nonexistent is not supported")],
+    [
+        ("cohere-error-401", COHERE, "Incorrect API key provided"),
+        ("voyage-error-400-model", VOYAGE, "Model nonexistent is not supported"),
+    ],
 )
 def test_a_recorded_error_keeps_the_services_words(name: str, service: Service, expected: str, colour: str) -> None:
     reply = cassette(name)["response"]

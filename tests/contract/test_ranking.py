@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from helpers.server import recorder
+from helpers.server import Reply, recorder
 from helpers.services import POINTWISE, SERVICES, Service
 from helpers.ways import WAYS, Way, run
 from rerankkit import Client, Document, InvalidRequestError, Usage
@@ -16,7 +16,7 @@ TEXTS = ["alpha 0.2", "beta 0.9", "gamma 0.4", "delta 0.9", "epsilon 0.1"]
 
 
 def by_number(query: str, text: str) -> float:
-    return float(text.split()[-1])
+    return float(text.rsplit(maxsplit=1)[-1])
 
 
 @pytest.fixture(params=WAYS, ids=str)
@@ -133,7 +133,5 @@ def test_frozen_responses_cannot_be_changed_by_accident() -> None:
         response.results[0].index = 3  # type: ignore[misc]
 
 
-def reply(service: Service, scores: list[tuple[int, float]]):
-    from helpers.server import Reply
-
+def reply(service: Service, scores: list[tuple[int, float]]) -> Reply:
     return Reply(service.answer(scores))

@@ -6,15 +6,17 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from helpers.server import Received, Recorder, Reply, recorder
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, PLAN_ID, VOYAGE, Service
-from helpers.shared import cassette, kendra_recording, needs_shared, recording
+from helpers.shared import SHARED, cassette, kendra_recording, needs_shared, recording
 from helpers.ways import WAYS, Way, run
-from rerankkit import Client, Document, KendraPlans
+from rerankkit import Client, Document, Kendra, KendraPlans
+from rerankkit._wire import HttpRequest
 
 pytestmark = needs_shared
 
@@ -79,7 +81,12 @@ STRINGS = [
     Case("pinecone-version-override", PINECONE, bge(api_version="2025-04")),
 ]
 STRUCTURED = [
-    Case("cohere-v1-dict-documents-rank-fields", COHERE, {"api_version": "v1", "rank_fields": ["title", "text"], "return_documents": True, "max_chunks_per_doc": 3}, 1),
+    Case(
+        "cohere-v1-dict-documents-rank-fields",
+        COHERE,
+        {"api_version": "v1", "rank_fields": ["title", "text"], "return_documents": True, "max_chunks_per_doc": 3},
+        1,
+    ),
     Case("pinecone-dict-documents", PINECONE, bge()),
     Case("pinecone-all-options", PINECONE, bge(truncate="END"), top_n=4),
     Case("pinecone-rank-fields", PINECONE, bge()),
@@ -128,7 +135,9 @@ def request_of(case: Case) -> Mapping[str, Any]:
 
 def client_for(case: Case, server: Recorder, body: Mapping[str, Any]) -> Client:
     prefix = "/v1" if case.service is VOYAGE else ""
-    options = {"rank_fields": body["rank_fields"], "model": body["model"]} if "rank_fields" in body else {"model": body["model"]}
+    options = (
+        {"rank_fields": body["rank_fields"], "model": body["model"]} if "rank_fields" in body else {"model": body["model"]}
+    )
     return Client(case.service.make(server.url + prefix, **{**options, **case.options}))
 
 
@@ -180,13 +189,13 @@ def meaning(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datetime
-
-    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_: moment.replace(tzinfo=None))
+    moment = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 -- as botocore has it
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_: moment)
 
 
-@pytest.mark.parametrize("name", ["rescore_body", "rescore_title_body", "rescore_tokenized", "rescore_group_ids", "rescore_unicode_and_scores"])
+@pytest.mark.parametrize(
+    "name", ["rescore_body", "rescore_title_body", "rescore_tokenized", "rescore_group_ids", "rescore_unicode_and_scores"]
+)
 def test_a_rescore_request_equals_botocores(name: str, colour: str) -> None:
     recorded = kendra_recording(name)
     params = recorded["params"]
@@ -272,8 +281,6 @@ def renamed(body: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.usefixtures("frozen_clock")
 @pytest.mark.parametrize("name", ["rescore_body", "rescore_session_token", "create_plan_all_fields"])
 def test_a_signature_equals_the_recorded_one(name: str) -> None:
-    from rerankkit._wire import HttpRequest
-
     recorded = kendra_recording(name)
     headers = dict(recorded["request"]["headers"])
     provider = KENDRA.make(
@@ -292,8 +299,6 @@ def test_a_signature_equals_the_recorded_one(name: str) -> None:
 
 @pytest.mark.parametrize("index", range(5))
 def test_an_endpoint_equals_botocores(index: int) -> None:
-    from helpers.shared import SHARED
-    from rerankkit import Kendra
 
     case = json.loads((SHARED / "wire" / "kendra" / "endpoints.json").read_text())["cases"][index]
     fips = bool(case["config"].get("use_fips_endpoint"))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import langchain_core.documents
+import llama_index.core.schema
 import pytest
 
 from helpers.server import raw_server
@@ -18,6 +20,8 @@ from helpers.ways import WAYS, Way, run
 from rerankkit import APIConnectionError, Client, DeadlineExceededError, Retry
 
 LATEST = 0.25  # seconds after its deadline that a call may take to return
+
+FRAMEWORKS = (langchain_core.documents, llama_index.core.schema)  # imported before anything is timed
 
 Speech = Callable[[socket.socket], None]
 
@@ -39,7 +43,10 @@ SLOW: dict[str, Speech] = {
     "drips its body": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
     "drips chunks": drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "drips an error": drip(b"HTTP/1.1 500 Oops\r\nContent-Length: 9999\r\n\r\n", b" "),
-    "stops in the middle": lambda connection: (connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), time.sleep(5)),
+    "stops in the middle": lambda connection: (
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
+        time.sleep(5),
+    ),
 }
 
 

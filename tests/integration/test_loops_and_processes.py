@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,7 +133,9 @@ def test_another_process_loads_a_pickled_client_and_reads_its_own_environment(se
     with Client(service.make(emulator.urls[service.name], **keys)) as client:
         pickled = pickle.dumps(client)
     environment = {**os.environ, **emulator.environment}
-    done = subprocess.run([sys.executable, "-c", RANK_ELSEWHERE], input=pickled, env=environment, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RANK_ELSEWHERE], input=pickled, env=environment, capture_output=True, check=True
+    )
     assert done.stdout.decode().strip() == "[1, 0]"
     assert KEY.encode() not in pickled
 
@@ -159,7 +162,7 @@ def test_connections_are_reused(service: Service, transport: Any) -> None:
 def test_nothing_stays_open(service: Service, transport: Any) -> None:
     """Neither after close, nor where an object is dropped without it; unclosed sockets would warn, and fail the test."""
     with recorder(echo(service)) as server:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(20):
             client = Client(service.make(server.url), transport=transport)
             ask(client, number)
@@ -168,7 +171,7 @@ def test_nothing_stays_open(service: Service, transport: Any) -> None:
                 client.close()
             del client
         gc.collect()
-        after = len(os.listdir("/proc/self/fd"))
+        after = len(list(Path("/proc/self/fd").iterdir()))
     assert after - before <= 20 + 2, "the server's own ends may still be closing"
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import botocore.auth
 import pytest
+from botocore.credentials import Credentials
 
 from helpers.server import Received, Reply, recorder
-from helpers.services import COHERE, KENDRA, PINECONE, SERVICES, Service
+from helpers.services import COHERE, KENDRA, PINECONE, SERVICES, VOYAGE, Service
 from helpers.ways import run
 from rerankkit import (
     APIConnectionError,
@@ -99,8 +102,6 @@ def test_a_backoff_longer_than_the_deadline_fails_at_once(service: Service, colo
 
 
 def test_a_refused_connection_is_tried_again_and_told(service: Service, colour: str, transport: Any) -> None:
-    import socket
-
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
@@ -112,8 +113,6 @@ def test_a_refused_connection_is_tried_again_and_told(service: Service, colour: 
 
 
 def test_kendra_signs_each_attempt_anew(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import botocore.auth
-
     moments = iter(datetime(2026, 1, 2, 3, 4, second) for second in range(60))  # noqa: DTZ001 -- as botocore has it
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: next(moments))
     with recorder(failing_first(KENDRA, 2, Reply(b"{}", 500))) as server:
@@ -141,8 +140,6 @@ def test_an_expired_token_of_the_credential_chain_is_found_anew(colour: str, mon
             return None
 
         def get_credentials(self) -> object:
-            from botocore.credentials import Credentials
-
             return Credentials("AKID", "secret-0123456789", next(tokens))
 
     def answer(request: Received) -> Reply:
@@ -190,21 +187,21 @@ def test_the_deadline_error_tells_what_failed_before(colour: str) -> None:
         return Reply(b'{"message": "overloaded"}', 503)
 
     with recorder(answer) as server, Client(COHERE.make(server.url), retry=SOON) as client:
-        with pytest.raises(DeadlineExceededError, match=r"within 0.4 s \(attempt 2\); .*overloaded.*; allow more with timeout=") as caught:
+        with pytest.raises(
+            DeadlineExceededError, match=r"within 0.4 s \(attempt 2\); .*overloaded.*; allow more with timeout="
+        ) as caught:
             run(colour, client, "rerank", "q", ["a"], timeout=0.4)
     assert isinstance(caught.value.__cause__, ServerError)
 
 
 def test_a_batch_the_service_finds_too_large_is_halved_until_it_fits(colour: str) -> None:
     """Token counts here are estimates; the service's are not."""
-    from helpers.services import VOYAGE
-
     texts = [f"text {number}" for number in range(10)]
 
     def answer(request: Received) -> Reply:
         sent = VOYAGE.texts(request.json)
         if len(sent) > 3:
-            detail = "Request to model 'rerank-2.5' failed. The max allowed tokens per submitted batch is 600000. Your batch has 700000"
+            detail = "The max allowed tokens per submitted batch is 600000. Your batch has 700000 tokens after truncation."
             return Reply({"detail": detail}, 400)
         return Reply(VOYAGE.answer([(index, texts.index(text) / 10) for index, text in enumerate(sent)]))
 

@@ -12,6 +12,7 @@ from helpers.services import COHERE, KENDRA, KEY, PINECONE, PLAN_ID, SERVICES, V
 from helpers.ways import run
 from rerankkit import Client, Cohere, Document, InvalidRequestError, Kendra, KendraPlans, Pinecone, Retry, Voyage, connect
 from rerankkit.emulator.process import KEY as EMULATOR_KEY
+from rerankkit.providers import REGISTRY
 
 CALLS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("a query that is no text", 3, {}, "query must be a str, got int"),
@@ -176,7 +177,10 @@ def test_an_option_that_would_be_refused_is_refused_here(provider: Any, options:
         ({"region": "us-east-1.evil.com/"}, "region must be a name such as 'us-east-1'"),
         ({"overflow": "split"}, "overflow must be one of 'append', 'error'"),
         ({"fips": True}, "fips chooses among AWS's own endpoints"),
-        ({"profile": "nobody", "aws_access_key_id": None, "aws_secret_access_key": None, "region": None}, "no AWS profile 'nobody'"),
+        (
+            {"profile": "nobody", "aws_access_key_id": None, "aws_secret_access_key": None, "region": None},
+            "no AWS profile 'nobody'",
+        ),
     ],
     ids=["plan id", "region", "overflow", "fips and base_url", "profile"],
 )
@@ -310,6 +314,4 @@ def test_a_plan_that_would_be_refused_is_refused_here(colour: str, members: dict
 
 
 def test_every_registered_service_is_tested() -> None:
-    from rerankkit.providers import REGISTRY
-
     assert [service.name for service in SERVICES] == list(REGISTRY)

@@ -45,7 +45,7 @@ def rerank(
     Prints the documents in FILE (or from standard input) by their relevance to QUERY.
 
     FILE holds a document a line, or JSON Lines, or a JSON list; documents are texts, or objects with a "text".
-    By default its name, or else its first character, tells which of these it is. Keys come from the environment.
+    By default its name, or else its content, tells which of these it is. Keys come from the environment.
 
     \b
     rerankkit rerank "refund of a lost ticket" notes.txt
@@ -86,8 +86,14 @@ def read_documents(text: str, form: Format, name: str) -> list[Line]:
 
 def _guess(text: str, name: str) -> Format:
     by_name: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "lines"}
-    by_character: dict[str, Format] = {"[": "json", "{": "jsonl"}
-    return by_name.get(PurePath(name).suffix.lower()) or by_character.get(text.lstrip()[:1], "lines")
+    known = by_name.get(PurePath(name).suffix.lower())
+    if known is not None:
+        return known
+    if isinstance(_json_or_text(text), list):
+        return "json"
+    line = text.lstrip().partition("\n")[0]
+    first = _json_or_text(line)
+    return "jsonl" if isinstance(first, str | dict) and first != line else "lines"
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from rerankkit.emulator.kendra import PLAN_ID
@@ -31,4 +33,5 @@ def serve(port: int, log: bool) -> None:
     for name, value in environment(base).items():
         click.echo(f"export {name}={value}")
     click.echo(f"# Kendra has the plan {PLAN_ID}: connect('kendra:{PLAN_ID}')")
-    serve_emulator(sock, log_level="info" if log else "warning")
+    with suppress(KeyboardInterrupt):  # the server has ended in good order, and passes the signal on
+        serve_emulator(sock, log_level="info" if log else "warning")

@@ -50,7 +50,7 @@ class _Document(Form):
 
 
 class _Rescore(Form):
-    RescoreExecutionPlanId: Annotated[str, StringConstraints(min_length=36, max_length=36)]
+    RescoreExecutionPlanId: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9-]{35}$")]
     SearchQuery: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
     Documents: Annotated[list[_Document], Field(min_length=1)]
 

@@ -1,0 +1,111 @@
+"""No key, token or text of the caller's appears where it was not meant to go."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from helpers.server import Reply, recorder
+from helpers.services import KENDRA, Service
+from helpers.ways import run
+from rerankkit import Client, Document, RerankError, Retry
+
+KEY = "canary-key-5f1d7c2e9b"
+TOKEN = "canary-token-77aa0be1"
+TEXT = "canary-text-c0ffee"
+
+
+def options(service: Service) -> dict[str, Any]:
+    if service is KENDRA:
+        return {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": KEY, "aws_session_token": TOKEN}
+    return {"api_key": KEY}
+
+
+def provider(service: Service, url: str) -> Any:
+    return service.make(url, **options(service))
+
+
+def assert_silent(*shown: str | bytes) -> None:
+    for text in shown:
+        found = text if isinstance(text, bytes) else text.encode()
+        assert b"canary" not in found, found[:2_000]
+
+
+def test_objects_do_not_show_their_keys(service: Service) -> None:
+    ranked_by = provider(service, "http://127.0.0.1:1")
+    client = Client(ranked_by)
+    for thing in (ranked_by, client, copy.deepcopy(client), copy.copy(ranked_by)):
+        assert_silent(repr(thing), str(thing), f"{thing!r:>20}", str(vars(thing)), pickle.dumps(thing))
+
+
+def secrets(service: Service) -> list[str]:
+    return [KEY, TOKEN] if service is KENDRA else [KEY]
+
+
+FAILURES: dict[str, Callable[[Service], Reply]] = {
+    "a refusal that echoes its key": lambda service: Reply(service.error(f"bad {' '.join(secrets(service))}"), 401),
+    "an outage that echoes it on a page": lambda service: Reply(f"oops {' '.join(secrets(service))}".encode(), 500),
+    "an answer of the wrong form": lambda service: Reply({"results": KEY, "data": KEY, "ResultItems": KEY}),
+    "a redirect": lambda service: Reply(b"", 307, {"Location": f"https://x.test/?{KEY}"}),
+    "no answer": lambda service: Reply(b"", 204),
+}
+
+
+@pytest.mark.parametrize("make", FAILURES.values(), ids=FAILURES)
+def test_errors_and_logs_do_not_show_keys_or_texts(
+    service: Service, colour: str, transport: Any, make: Callable[[Service], Reply], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "rerankkit")
+    with recorder(lambda _: make(service)) as server:
+        client = Client(provider(service, server.url), retry=Retry(attempts=2, base_delay=0.01), transport=transport)
+        with client, pytest.raises(RerankError) as caught:
+            run(colour, client, "rerank", TEXT, [TEXT, Document(TEXT, id=TEXT)])
+    assert_silent(*shown_of(caught.value), caplog.text)
+
+
+def shown_of(error: BaseException | None) -> list[str]:
+    """All that an error and those it came from have to say."""
+    shown: list[str] = []
+    while error is not None:
+        shown += [repr(error), str(error), str(error.args), str(vars(error)), *getattr(error, "__notes__", ())]
+        shown += traceback.format_exception(error)
+        error = error.__cause__ or error.__context__
+    return shown
+
+
+@pytest.mark.parametrize("package", ["langchain_rerankkit", "llamaindex_rerankkit"])
+def test_adapters_do_not_show_their_keys(service: Service, package: str) -> None:
+    name = f"{service.name.capitalize()}Rerank"
+    extra = {"plan_id": "p" * 36, "region": "us-east-1"} if service is KENDRA else {}
+    adapter = getattr(importlib.import_module(package), name)(**options(service), **extra)
+    assert_silent(repr(adapter), str(adapter), pickle.dumps(adapter), repr(copy.deepcopy(adapter)))
+    assert_silent(json.dumps(adapter.model_dump(mode="json")), adapter.model_dump_json(), str(adapter.model_dump()))
+    if package == "llamaindex_rerankkit":
+        assert_silent(str(adapter.to_dict()), adapter.to_json())
+    else:
+        from langchain_core.load import dumps
+
+        assert_silent(dumps(adapter))
+
+
+@pytest.mark.parametrize("package", ["langchain_rerankkit", "llamaindex_rerankkit"])
+@pytest.mark.parametrize("wrong", [{"top_n": 0}, {"min_score": float("nan")}, {"topn": 3}, {"timeout": -1}, {"concurrency": 0}])
+def test_adapters_validation_errors_do_not_show_keys(service: Service, package: str, wrong: dict[str, Any]) -> None:
+    extra = {"plan_id": "p" * 36, "region": "us-east-1"} if service is KENDRA else {}
+    with pytest.raises(ValueError, match="validation error") as caught:
+        getattr(importlib.import_module(package), f"{service.name.capitalize()}Rerank")(**options(service), **extra, **wrong)
+    assert_silent(*shown_of(caught.value))
+
+
+def test_results_do_not_hold_keys(service: Service, colour: str) -> None:
+    with recorder(service.scored(lambda *_: 0.5)) as server, Client(provider(service, server.url)) as client:
+        response = run(colour, client, "rerank", "q", ["a"])
+    assert_silent(repr(response), pickle.dumps(response))

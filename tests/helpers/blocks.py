@@ -1,0 +1,40 @@
+"""The Python blocks of a Markdown page: run one, and hold what it prints against its ``#>`` comments."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FENCED = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block and the line of its page on which it begins."""
+
+    page: Path
+    line: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+    @property
+    def promised(self) -> list[str]:
+        """What the block says it prints."""
+        return [line.strip().removeprefix("#> ") for line in self.source.splitlines() if line.strip().startswith("#>")]
+
+    def run(self) -> list[str]:
+        """What it prints; errors show the page's own line."""
+        program = compile("\n" * self.line + self.source, str(self.page), "exec")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(program, {"__name__": "__main__"})  # noqa: S102 -- the pages are this project's own
+        return printed.getvalue().splitlines()
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    return [Block(page, text.count("\n", 0, found.start()) + 1, found[1]) for found in FENCED.finditer(text)]

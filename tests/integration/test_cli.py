@@ -1,0 +1,204 @@
+"""The command, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rerankkit.emulator import Emulator
+
+LINES = "a lost ticket is replaced\n\nthe refund of a ticket\nbicycles\n"
+
+
+def command(*arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rerankkit.cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **(environment or {})},
+    )
+
+
+def ranked(*arguments: str, **options: Any) -> dict[str, Any]:
+    done = command("rerank", *arguments, "--json", **options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+FORMS = {
+    "lines": (LINES, "notes.txt"),
+    "JSON Lines": ('"a lost ticket is replaced"\n\n{"text": "the refund of a ticket", "n": 1}\n"bicycles"\n', "hits.jsonl"),
+    "JSON": ('["a lost ticket is replaced", {"text": "the refund of a ticket"}, "bicycles"]', "hits.json"),
+}
+
+
+@pytest.mark.parametrize(("text", "name"), FORMS.values(), ids=FORMS)
+def test_documents_are_read_from_a_file_or_a_pipe_in_every_form(text: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    from_file = ranked("refund", str(tmp_path / name))
+    assert [result["index"] for result in from_file["results"]] == [1, 0, 2]
+    assert from_file == ranked("refund", stdin=text) == ranked("refund", "-", stdin=text)
+
+
+@pytest.mark.parametrize("text", ["[1] a reference\nanother", '"Hello," he said\nthe rest', "1990\n1991", "{braces}\nx"])
+def test_lines_that_only_look_like_json_are_lines(text: str) -> None:
+    assert sorted(result["document"] for result in ranked("q", stdin=text)["results"]) == sorted(text.splitlines())
+
+
+def test_the_table_shows_ranks_scores_and_movement() -> None:
+    done = command("rerank", "refund of a ticket", stdin=LINES)
+    rows = [line.split() for line in done.stdout.splitlines()[2:]]
+    assert [row[:4] for row in rows] == [["1", "0.6595", "2", "↑1"], ["2", "0.1774", "1", "↓1"], ["3", "0.0000", "3", "="]]
+    assert done.stdout.splitlines()[0].strip() == "local bm25"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("target", ["cohere", "voyage:rerank-2.5-lite", "pinecone", "kendra"])
+def test_any_service_can_be_named(target: str, emulator: Emulator) -> None:
+    target = f"kendra:{emulator.plan_id}" if target == "kendra" else target
+    found = ranked("refund", "--with", target, "--top-n", "1", stdin=LINES, environment=dict(emulator.environment))
+    assert [result["index"] for result in found["results"]] == [1]
+    assert found["provider"] == target.partition(":")[0]
+    assert found["usage"]["requests"] == 1
+
+
+def test_options_of_the_service_are_passed_on(emulator: Emulator) -> None:
+    documents = '{"title": "refund", "body": "x"}\n{"title": "y", "body": "z"}\n'
+    options = ("--with", "cohere", "-o", 'rank_fields=["title", "body"]', "-o", "client_name=trial", "--timeout", "9")
+    found = ranked("refund", *options, stdin=documents, environment=dict(emulator.environment))
+    assert found["results"][0]["document"] == {"title": "refund", "body": "x"}
+
+
+def test_warnings_go_to_the_other_stream(emulator: Emulator) -> None:
+    documents = "\n".join(f"text {number}" for number in range(30))
+    done = command(
+        "rerank", "text", "-w", f"kendra:{emulator.plan_id}", stdin=documents, environment=dict(emulator.environment)
+    )
+    assert "note: 5 documents beyond the first 25" in done.stderr
+
+
+MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
+    (("rerank", "q", "-w", "coher"), LINES, "did you mean 'cohere'"),
+    (("rerank", "q", "-w", "cohere"), LINES, "cohere needs a key: set CO_API_KEY or COHERE_API_KEY"),
+    (("rerank", " "), LINES, "query is blank"),
+    (("rerank", "q", "-n", "0"), LINES, "0 is not in the range x>=1"),
+    (("rerank", "q", "-o", "truncation"), LINES, "'truncation' is not NAME=VALUE"),
+    (("rerank", "q", "-o", "trunc=1"), LINES, "has no option 'trunc'"),
+    (("rerank", "q", "--format", "json"), "[1", "not json"),
+    (("rerank", "q", "--format", "json"), '{"a": 1}', "must hold a JSON list of documents, it holds dict"),
+    (("rerank", "q", "--format", "jsonl"), '{"a": 1}\n{', "not jsonl"),
+    (("rerank", "q"), "[1, 2]", "documents[0] is int, no text"),
+    (("rerank", "q", "nowhere.txt"), "", "No such file"),
+    (("models", "jina"), "", "is not one of 'cohere'"),
+    (
+        ("rerank", "q", "-w", "cohere", "-o", "base_url=http://127.0.0.1:1", "-o", "api_key=k", "--timeout", "2"),
+        LINES,
+        "no complete answer",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "stdin", "message"), MISTAKES, ids=[message for _, _, message in MISTAKES])
+def test_a_mistake_is_explained_without_a_traceback(arguments: tuple[str, ...], stdin: str, message: str) -> None:
+    done = command(*arguments, stdin=stdin)
+    assert done.returncode in (1, 2)
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["", "demo", "rerank", "models", "serve"])
+def test_every_command_explains_itself_within_80_columns(name: str) -> None:
+    done = command(*filter(None, [name, "--help"]))
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage:")
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert command(*filter(None, [name, "-h"])).stdout == done.stdout
+
+
+def test_models_lists_every_model_with_limits_and_prices() -> None:
+    shown = command("models").stdout
+    listed = json.loads(command("models", "--json").stdout)
+    assert len(listed) == 22
+    for model in listed:
+        assert model["name"] in shown
+        assert f"{model['limits']['documents']:,}" in shown
+        assert model["price"] is None or "2026-11-20" in model["price"]["source"]
+    assert {model["service"] for model in json.loads(command("models", "voyage", "--json").stdout)} == {"voyage"}
+    assert max(map(len, shown.splitlines())) <= 110
+
+
+def test_the_demo_runs_without_a_key_a_network_or_much_time() -> None:
+    started = time.monotonic()
+    done = command("demo")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 20
+    text = done.stdout
+    assert "lexical stand-in" in text.replace("\n", " ")
+    assert re.search(r"288 calls in [\d.]+ s; all ways gave the same ranking for 96 of 96", text)
+    measures = {
+        row[0]: float(row[1]) for row in re.findall(r"^(cohere|voyage|pinecone|kendra) +(\d\.\d{3})", text, re.MULTILINE)
+    }
+    assert set(measures) == {"cohere", "voyage", "pinecone", "kendra"}
+    before = re.search(r"^first stage +(\d\.\d{3})", text, re.MULTILINE)
+    assert before
+    assert all(after > float(before[1]) + 0.05 for after in measures.values())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_demo_leaves_out_a_framework_that_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['llama_index'] = None\n")
+    done = command("demo", environment={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "LlamaIndex is not installed and left out." in done.stdout
+    assert "192 calls" in done.stdout
+
+
+def test_serve_prints_what_points_clients_at_it_and_stops_on_ctrl_c() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rerankkit.cli", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    lines = [process.stdout.readline() for _ in range(13)]
+    environment = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export "))
+    assert set(environment) == {
+        *("CO_API_URL", "CO_API_KEY", "VOYAGE_BASE_URL", "VOYAGE_API_KEY", "PINECONE_CONTROLLER_HOST", "PINECONE_API_KEY"),
+        *("AWS_ENDPOINT_URL_KENDRA_RANKING", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
+    }
+    for target in ("cohere", "voyage", "pinecone"):
+        assert ranked("refund", "-w", target, "-n", "1", stdin=LINES, environment=environment)["results"][0]["index"] == 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    process.stdout.close()
+
+
+def test_serve_says_when_its_port_is_taken(emulator: Emulator) -> None:
+    port = emulator.url.rpartition(":")[2]
+    done = command("serve", "--port", port)
+    assert done.returncode == 1
+    assert f"port {port} cannot be used" in done.stderr
+
+
+def test_the_command_without_its_libraries_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['click'] = None\n")
+    done = command("models", environment={"PYTHONPATH": str(tmp_path)})
+    assert done.stderr.strip() == "the rerankkit command needs click: pip install 'rerankkit[cli]'"
+    assert done.returncode == 1
+
+
+def test_the_emulator_listens_on_loopback_only(emulator: Emulator) -> None:
+    assert emulator.url.startswith("http://127.0.0.1:")
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{emulator.url}/cohere/v2/rerank")

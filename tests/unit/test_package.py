@@ -1,0 +1,120 @@
+"""What is installed, what it exports, and what importing it brings along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import langchain_rerankkit
+import llamaindex_rerankkit
+import rerankkit
+
+ROOT = Path(__file__).parents[2]
+
+EXPORTS = {
+    rerankkit: """
+        APIConnectionError AuthenticationError BM25 BadRequestError BaseReranker Client Cohere ConflictError CreatedPlan
+        DeadlineExceededError Document InvalidRequestError InvalidResponseError Kendra KendraPlans Limits Model NotFoundError
+        PaymentRequiredError PermissionDeniedError Pinecone Price Provider ProviderError RankedDocument RateLimitError
+        RequestTooLargeError RerankError RerankRequest RerankResponse Reranker Retry ServerError Span Usage Voyage
+        __version__ connect
+    """,
+    langchain_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankCompressor VoyageRerank",
+    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor VoyageRerank",
+}
+
+
+@pytest.mark.parametrize("package", EXPORTS, ids=lambda package: package.__name__)
+def test_the_public_names_are_these(package: object) -> None:
+    assert sorted(package.__all__) == sorted(EXPORTS[package].split())
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Jina'"):
+        rerankkit.Jina  # noqa: B018 -- looking is the test
+
+
+def brought(program: str) -> set[str]:
+    """The top-level modules that a program has loaded in the end."""
+    code = f"{program}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {
+    "langchain_core",
+    "llama_index",
+    "botocore",
+    "boto3",
+    "numpy",
+    "bm25s",
+    "starlette",
+    "uvicorn",
+    "click",
+    "rich",
+    "yaml",
+}
+
+
+def test_importing_rerankkit_brings_neither_frameworks_nor_anything_heavy() -> None:
+    assert not brought("import rerankkit") & (HEAVY | {"pydantic", "httpx", "httpx2"})
+
+
+def test_a_call_brings_only_what_it_needs() -> None:
+    program = "import rerankkit; rerankkit.connect('cohere', api_key='k').rerank('q', [])"
+    assert not brought(program) & HEAVY
+    assert "botocore" not in brought(f"import rerankkit; rerankkit.Kendra({'p' * 36!r}, region='us-east-1')")
+
+
+def test_constructing_connects_to_nothing() -> None:
+    program = (
+        "import socket; socket.socket.connect = socket.getaddrinfo = None; import rerankkit; "
+        "[rerankkit.connect(name, api_key='k') for name in ('cohere', 'voyage', 'pinecone')]"
+    )
+    brought(program)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.timeout(300)
+def test_the_wheel_holds_exactly_the_three_packages(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    info = f"rerankkit-{rerankkit.__version__}.dist-info"
+    assert tops == {"rerankkit", "langchain_rerankkit", "llamaindex_rerankkit", info}
+    assert {f"{package}/py.typed" for package in tops - {info}} <= set(names)
+    assert f"{info}/licenses/LICENSE" in names
+    assert {f"rerankkit/cli/sample/{name}" for name in ("passages.jsonl", "queries.jsonl", "qrels.tsv")} <= set(names)
+    tracked = {str(path.relative_to(ROOT / "core")) for path in (ROOT / "core" / "rerankkit").rglob("*.py")}
+    assert tracked <= set(names)
+
+
+def test_the_extras_are_these() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert set(extras) == {"langchain", "llamaindex", "kendra", "local", "emulator", "cli", "httpx2", "all", "test"}
+    assert project["requires-python"] == ">=3.11"
+    named = set(extras) - {"all", "test"}
+    assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,httpx2]"]
+    assert named == set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
+
+
+def test_the_version_is_told() -> None:
+    assert rerankkit.__version__.count(".") == 2
+    done = subprocess.run([sys.executable, "-m", "rerankkit.cli", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"rerankkit {rerankkit.__version__}"
