@@ -1,4 +1,4 @@
-"""What a user writes, with every public name, under two strict type checkers."""
+"""What a user writes, with every public name: never run, but read by mypy and pyright in strict mode."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_the_first_stage_counts_shared_words() -> None:
     assert len(passages) == 25
 
     def shared(passage: Any) -> int:
-        return len(passage.words & set(["how", "often", "does", "the", "lighthouse", "horn", "sound", "in", "fog"]))
+        return len(passage.words & {"how", "often", "does", "the", "lighthouse", "horn", "sound", "in", "fog"})
 
     counts = [shared(passage) for passage in passages]
     assert counts == sorted(counts, reverse=True)

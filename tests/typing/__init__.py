@@ -1,1 +1,0 @@
-"""Never run: read by mypy and pyright in strict mode, as a user's own code would be."""
