@@ -57,11 +57,14 @@ class DeadlineBackend:
 
 
 class DeadlineStream:
-    """A stream that asks, before each read and write, how much time is left."""
+    """A stream that asks, before each read and write, how much time is left, and is closed with its last user."""
 
     def __init__(self, inner: httpcore.NetworkStream, too_late: type[Exception]) -> None:
         self._inner = inner
         self._too_late = too_late
+
+    def __del__(self) -> None:
+        self._inner.close()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, self._time_for(timeout))

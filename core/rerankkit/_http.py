@@ -199,10 +199,6 @@ class _Pools:
             await anext(self._keepers[loop])
         return pool
 
-    def __del__(self) -> None:
-        if self.is_own():
-            self.close()
-
     def close(self) -> None:
         with self._lock:
             if self._blocking is not None:
