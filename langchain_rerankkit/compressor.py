@@ -57,15 +57,21 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         return [
-            self.candidate(document.page_content, document.metadata, self._first_stage_score(document))
-            for document in documents
+            self.candidate(document.page_content, document.metadata, self._first_stage_score(index, document))
+            for index, document in enumerate(documents)
         ]
 
-    def _first_stage_score(self, document: Document) -> float | None:
+    def _first_stage_score(self, index: int, document: Document) -> float | None:
         if self.first_stage_score_key is None:
             return None
         score: Any = document.metadata.get(self.first_stage_score_key)
-        return None if score is None else float(score)
+        try:
+            return None if score is None else float(score)
+        except (TypeError, ValueError):
+            raise rerankkit.InvalidRequestError(
+                f"documents[{index}].metadata[{self.first_stage_score_key!r}] must be a number, got {score!r}; "
+                "leave it out where there is none"
+            ) from None
 
     def _scored(self, document: Document, score: float | None) -> Document:
         return document.model_copy(update={"metadata": {**document.metadata, self.score_key: score}})

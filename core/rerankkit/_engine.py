@@ -90,7 +90,7 @@ def _chunks(provider: Provider, query: str, contents: Mapping[int, Content]) -> 
         return iter([indices] if indices else [])
     if limits.request_tokens is None:
         return (indices[start : start + limits.documents] for start in range(0, len(indices), limits.documents))
-    return _chunks_by_tokens(query, contents, limits, limits.request_tokens)
+    return _chunks_by_tokens(provider.full_query(query), contents, limits, limits.request_tokens)
 
 
 def _chunks_by_tokens(query: str, contents: Mapping[int, Content], limits: Limits, most: int) -> Iterator[Sequence[int]]:

@@ -18,7 +18,6 @@ from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakKeyDictionary
 
 from rerankkit._deadline_stream import DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
@@ -169,6 +168,13 @@ _INHERITED: list[_Pools] = []
 write to its connections, and using them would read its answers."""
 
 
+class _LoopPool(NamedTuple):
+    """An event loop's pool, and the generator that closes it with the loop."""
+
+    pool: Any
+    keeper: AsyncGenerator[None]
+
+
 class _Pools:
     """The pools one process has opened for one client."""
 
@@ -176,8 +182,7 @@ class _Pools:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._blocking: Any = None
-        self._keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[Any]] = WeakKeyDictionary()
-        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._of_loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
     def is_own(self) -> bool:
         """Whether this process opened them."""
@@ -191,13 +196,26 @@ class _Pools:
 
     async def of_loop(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
         loop = asyncio.get_running_loop()
-        pool = self._of_loops.get(loop)
-        if pool is None:
+        found = self._of_loops.get(loop)
+        if found is None:
+            self._forget_closed_loops()
             pool = load(http.transport).httpx.AsyncHTTPTransport(**_options(http))
-            self._of_loops[loop] = pool
-            self._keepers[loop] = _kept(pool)
-            await anext(self._keepers[loop])
-        return pool
+            found = self._of_loops[loop] = _LoopPool(pool, self._keep(loop, pool))
+            await anext(found.keeper)
+        return found.pool
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- as above
+        """Closes *pool* with its loop, which ends the async generators that are still open before it closes."""
+        try:
+            yield
+        finally:
+            self._of_loops.pop(loop, None)
+            await pool.aclose()
+
+    def _forget_closed_loops(self) -> None:
+        """Drop the pools of loops that were closed without ending their generators; nobody can close these pools now."""
+        for loop in [loop for loop in self._of_loops if loop.is_closed()]:
+            self._of_loops.pop(loop, None)
 
     def close(self) -> None:
         with self._lock:
@@ -206,11 +224,9 @@ class _Pools:
                 self._blocking = None
 
     async def close_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._of_loops.pop(loop, None)
-        keeper = self._keepers.pop(loop, None)
-        if keeper is not None:
-            await keeper.aclose()
+        found = self._of_loops.get(asyncio.get_running_loop())
+        if found is not None:
+            await found.keeper.aclose()
 
 
 def _blocking_pool(http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
@@ -219,14 +235,6 @@ def _blocking_pool(http: Http) -> Any:  # noqa: ANN401 -- the library's own tran
     # The library hands no network backend through to its pool; a test on real sockets holds this line for each.
     pool._pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore.ReadTimeout)  # noqa: SLF001
     return pool
-
-
-async def _kept(pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- the library's own transport
-    """Closes *pool* with its loop: a loop ends the async generators that are still open before it closes."""
-    try:
-        yield
-    finally:
-        await pool.aclose()
 
 
 def _options(http: Http) -> Mapping[str, Any]:

@@ -81,8 +81,7 @@ class Signer:
 
     def forget(self) -> bool:
         """Drop the credentials that were found; whether the chain may find fresh ones."""
-        with self._lock:
-            self._credentials = None
+        self._credentials = None
         return self._keys is None
 
     def mask(self, text: str) -> str:
@@ -93,10 +92,12 @@ class Signer:
         return self._keys.session_token.mask(masked) if self._keys.session_token else masked
 
     def _find(self) -> Any:  # noqa: ANN401 -- botocore is untyped
-        with self._lock:
-            if self._credentials is None:
-                self._credentials = _chain(self._profile) if self._keys is None else _given(self._keys)
-            return self._credentials.get_frozen_credentials()
+        found = self._credentials
+        if found is None:
+            with self._lock:
+                found = self._credentials or (_chain(self._profile) if self._keys is None else _given(self._keys))
+                self._credentials = found
+        return found.get_frozen_credentials()
 
 
 def _botocore() -> ModuleType:

@@ -138,6 +138,10 @@ class Provider(Service):
     def limits(self) -> Limits:
         """What one request to `model` may hold."""
 
+    def full_query(self, query: str) -> str:
+        """The query as it is sent."""
+        return query
+
     def check_query(self, query: str) -> None:
         """Refuse a query that is too long by any count; one that may fit is left to the service.
 
@@ -145,7 +149,7 @@ class Provider(Service):
             InvalidRequestError: It is.
         """
         limit = self.limits.query_tokens
-        if limit is not None and least_tokens(query) > limit:
+        if limit is not None and least_tokens(self.full_query(query)) > limit:
             raise InvalidRequestError(
                 f"query has {len(query):,} characters, {self.name} model {self.model} takes at most {limit:,} tokens "
                 f"(never more than {limit * MOST_BYTES_PER_TOKEN:,} bytes): shorten it"

@@ -196,6 +196,15 @@ def test_langchains_score_key_may_be_another(colour: str) -> None:
     assert set(found.metadata) == {"bm25"}
 
 
+def test_a_first_stage_score_that_is_none_is_refused(colour: str) -> None:
+    with recorder(KENDRA.scored(by_number)) as server:
+        compressor = adapter("langchain_rerankkit", "kendra", server.url, first_stage_score_key="score")
+        documents = [LangChainDocument("a 0.1", metadata={"score": "0.5"}), LangChainDocument("b", metadata={"score": "high"})]
+        with pytest.raises(InvalidRequestError, match=r"documents\[1\].metadata\['score'\] must be a number, got 'high'"):
+            run(colour, compressor, "compress_documents", documents, "q")
+    assert server.requests == []
+
+
 def test_langchain_metadata_goes_out_only_on_request(colour: str) -> None:
     documents = [LangChainDocument("text 0.5", metadata={"title": "Title", "year": 1790, "acl": "private"})]
 

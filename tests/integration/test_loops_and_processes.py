@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,9 @@ from typing import Any
 import pytest
 
 from helpers.server import Received, Reply, recorder
-from helpers.services import COHERE, KEY, Service
+from helpers.services import COHERE, KEY, PINECONE, Service
 from helpers.ways import run
-from rerankkit import Client, InvalidRequestError
+from rerankkit import Client, InvalidRequestError, PermissionDeniedError
 from rerankkit.emulator import Emulator
 from rerankkit.reranker import BaseReranker
 
@@ -173,6 +174,33 @@ def test_nothing_stays_open(service: Service, transport: Any) -> None:
         gc.collect()
         after = len(list(Path("/proc/self/fd").iterdir()))
     assert after - before <= 20 + 2, "the server's own ends may still be closing"
+
+
+def test_a_failed_call_in_batches_leaves_nothing_open(colour: str, transport: Any) -> None:
+    """What was under way when one batch failed ends by itself, and its sockets without a warning."""
+
+    def answer(request: Received) -> Reply:
+        texts = PINECONE.texts(request.json)
+        if "text 0" in texts:
+            return Reply(b"{}", 403)
+        time.sleep(0.05)
+        return Reply(PINECONE.answer([(index, 0.5) for index in range(len(texts))]))
+
+    with recorder(answer) as server:
+        for _ in range(10):
+            with Client(PINECONE.make(server.url), transport=transport) as client, pytest.raises(PermissionDeniedError):
+                run(colour, client, "rerank", "q", [f"text {number}" for number in range(1_000)])
+        del client
+        time.sleep(0.2)
+        gc.collect()
+
+
+def test_loops_that_have_ended_are_not_kept(transport: Any) -> None:
+    with recorder(echo(COHERE)) as server, Client(COHERE.make(server.url), transport=transport) as client:
+        for number in range(20):
+            asyncio.run(aask(client, number))
+        gc.collect()
+        assert client._http._pools._of_loops == {}
 
 
 def test_aclose_ends_what_the_loop_opened(service: Service, transport: Any) -> None:

@@ -58,6 +58,10 @@ def test_query_tokens_count_once_a_document() -> None:
     assert sizes(planned(Voyage(api_key=KEY), ["text"] * 1_000, query="word " * 1_000)) == [359, 359, 282]
 
 
+def test_an_instruction_counts_as_part_of_the_query() -> None:
+    assert len(planned(Voyage(api_key=KEY, instruction="word " * 1_000), ["text"] * 1_000)) == 3
+
+
 def test_a_document_longer_than_a_whole_request_goes_alone() -> None:
     giant = "x" * 3_000_000
     assert sizes(planned(Voyage("rerank-1", api_key=KEY), [giant, "a", giant, "b"])) == [4], (

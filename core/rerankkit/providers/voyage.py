@@ -89,11 +89,8 @@ class Voyage(KeyedProvider):
         self.instruction = None if instruction is None else _checked_instruction(model, instruction)
         self._echo = check_flag("return_documents", return_documents)
 
-    def check_query(self, query: str) -> None:
-        """With the instruction, which counts as part of it."""
-        super().check_query(self._with_instruction(query))
-
-    def _with_instruction(self, query: str) -> str:
+    def full_query(self, query: str) -> str:
+        """The query after the instruction, if there is one."""
         return query if self.instruction is None else f"{self.instruction}\nQuery: {query}"
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
@@ -107,7 +104,7 @@ class Voyage(KeyedProvider):
     def build_request(self, batch: Batch) -> HttpRequest:
         """``POST /v1/rerank``."""
         body = {
-            "query": self._with_instruction(batch.query),
+            "query": self.full_query(batch.query),
             "documents": batch.documents,
             "model": self.model,
             "top_k": batch.top_n,
