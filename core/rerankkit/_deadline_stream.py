@@ -13,7 +13,7 @@ from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import httpcore
 
@@ -38,11 +38,18 @@ def _left(timeout: float | None) -> float | None:
 
 
 class DeadlineBackend:
-    """An httpcore network backend whose streams keep the deadline that a request's `Timeout` carries."""
+    """An httpcore network backend whose streams keep the deadline that a request's `Timeout` carries.
 
-    def __init__(self, inner: httpcore.NetworkBackend, too_late: type[Exception]) -> None:
+    Args:
+        inner: Who opens the sockets.
+        core: httpcore, or its like.
+        is_closed: Whether whoever wanted the connections has gone; one that comes too late is closed at once.
+    """
+
+    def __init__(self, inner: httpcore.NetworkBackend, core: Any, is_closed: Callable[[], bool]) -> None:  # noqa: ANN401 -- a module
         self._inner = inner
-        self._too_late = too_late
+        self._core = core
+        self._is_closed = is_closed
 
     def connect_tcp(
         self,
@@ -53,18 +60,18 @@ class DeadlineBackend:
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> DeadlineStream:
         stream = self._inner.connect_tcp(host, port, _left(timeout), local_address, socket_options)
-        return DeadlineStream(stream, self._too_late)
+        if self._is_closed():
+            stream.close()
+            raise self._core.ConnectError("the client was closed")
+        return DeadlineStream(stream, self._core.ReadTimeout)
 
 
 class DeadlineStream:
-    """A stream that asks, before each read and write, how much time is left, and is closed with its last user."""
+    """A stream that asks, before each read and write, how much time is left."""
 
     def __init__(self, inner: httpcore.NetworkStream, too_late: type[Exception]) -> None:
         self._inner = inner
         self._too_late = too_late
-
-    def __del__(self) -> None:
-        self._inner.close()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, self._time_for(timeout))

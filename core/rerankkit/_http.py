@@ -12,7 +12,8 @@ import importlib.util
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Generator, Mapping
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -87,8 +88,8 @@ class Http:
             raise InvalidRequestError(f"transport must be 'httpx', 'httpx2', or None for what is installed, got {transport!r}")
         self.base_url = base_url
         self.transport: Transport = transport or default_transport()
-        self._pools = _Pools()
         self._closed = False
+        self._pools = self._new_pools()
 
     def __reduce__(self) -> tuple[type[Http], tuple[str, Transport]]:
         return (Http, (self.base_url, self.transport))  # a copy, or a pickle, opens connections of its own
@@ -124,13 +125,11 @@ class Http:
     def close(self) -> None:
         """Close what blocking calls opened; what an event loop has open is closed with the loop."""
         self._closed = True
-        if self._pools.is_own():
-            self._pools.close()
+        self._pools.close()
 
     async def aclose(self) -> None:
         """Close what blocking calls and the running event loop opened."""
-        if self._pools.is_own():
-            await self._pools.close_loop()
+        await self._pools.close_loop()
         self.close()
 
     def _open_pools(self) -> _Pools:
@@ -138,8 +137,13 @@ class Http:
             raise InvalidRequestError("this client is closed: make a new one")
         if not self._pools.is_own():
             _INHERITED.append(self._pools)
-            self._pools = _Pools()
+            self._pools = self._new_pools()
         return self._pools
+
+    def _new_pools(self) -> _Pools:
+        pools = _Pools()
+        weakref.finalize(self, pools.close)  # whoever drops this object without closing it leaves nothing open
+        return pools
 
     def _prepare(self, request: HttpRequest, deadline: Deadline) -> Any:  # noqa: ANN401 -- the library's own Request
         timeout = Timeout.until(deadline)
@@ -181,6 +185,7 @@ class _Pools:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._closed = False
         self._blocking: Any = None
         self._of_loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
@@ -191,7 +196,7 @@ class _Pools:
     def blocking(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
         with self._lock:
             if self._blocking is None:
-                self._blocking = _blocking_pool(http)
+                self._blocking = _blocking_pool(http, lambda: self._closed)
             return self._blocking
 
     async def of_loop(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
@@ -218,22 +223,27 @@ class _Pools:
             self._of_loops.pop(loop, None)
 
     def close(self) -> None:
-        with self._lock:
-            if self._blocking is not None:
-                self._blocking.close()
-                self._blocking = None
+        """Close what blocking calls opened, if this process did."""
+        if self.is_own():
+            self._closed = True
+            with self._lock:
+                pool, self._blocking = self._blocking, None
+            if pool is not None:
+                pool.close()
 
     async def close_loop(self) -> None:
-        found = self._of_loops.get(asyncio.get_running_loop())
+        """Close what the running loop opened, if this process did."""
+        found = self._of_loops.get(asyncio.get_running_loop()) if self.is_own() else None
         if found is not None:
             await found.keeper.aclose()
 
 
-def _blocking_pool(http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
     library = load(http.transport)
     pool = library.httpx.HTTPTransport(**_options(http))
-    # The library hands no network backend through to its pool; a test on real sockets holds this line for each.
-    pool._pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore.ReadTimeout)  # noqa: SLF001
+    # The library hands no network backend through to its pool; tests on real sockets hold this line for each.
+    backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
+    pool._pool._network_backend = backend  # noqa: SLF001 -- see above
     return pool
 
 
