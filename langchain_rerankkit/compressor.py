@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import model_validator
 
 import rerankkit
 from rerankkit.settings import AdapterSettings, RerankerSettings
@@ -26,6 +27,12 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
 
     score_key: str = "relevance_score"
     first_stage_score_key: str | None = None
+
+    @model_validator(mode="after")
+    def _know_the_text(self) -> Self:
+        if "page_content" in self._field_names():
+            raise rerankkit.InvalidRequestError("a document's page_content is the field 'text' here: name that instead")
+        return self
 
     @abstractmethod
     def _reranker(self) -> rerankkit.Reranker:
@@ -56,6 +63,10 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
         return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
+        for index, document in enumerate(documents):
+            if not isinstance(document, Document):
+                kind = type(document).__name__
+                raise rerankkit.InvalidRequestError(f"documents[{index}] must be a LangChain Document, got {kind}")
         return [
             self.candidate(document.page_content, document.metadata, self._first_stage_score(index, document))
             for index, document in enumerate(documents)

@@ -52,6 +52,10 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
 
     def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[str | rerankkit.Document]:
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
+        for index, node in enumerate(nodes):
+            if not isinstance(node, NodeWithScore):
+                kind = type(node).__name__
+                raise rerankkit.InvalidRequestError(f"nodes[{index}] must be a NodeWithScore, got {kind}: wrap it in one")
         return [
             self.candidate(node.node.get_content(metadata_mode=self.metadata_mode), node.node.metadata, node.score)
             for node in nodes

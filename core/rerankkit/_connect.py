@@ -52,9 +52,20 @@ def _local(target: str, name: str, options: Mapping[str, object], timeout: float
     return BM25(timeout=timeout)
 
 
+CLIENT_OPTIONS = ("timeout", "retry", "concurrency", "transport")
+ELSEWHERE = {
+    "model": "the model stands in the first argument, as 'service:model'",
+    "plan_id": "the plan stands in the first argument, as 'kendra:<plan id>'",
+    "top_n": "top_n belongs to rerank()",
+    "top_k": "it is called top_n, and belongs to rerank()",
+}
+
+
 def _check_options(target: str, options: Iterable[str], known: Collection[str]) -> None:
+    every = (*known, *CLIENT_OPTIONS)
     for option in options:
         if option not in known:
-            close = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InvalidRequestError(f"{target!r} has no option {option!r}; {hint}it takes {', '.join(known) or 'none'}")
+            close = difflib.get_close_matches(option, every, n=1)
+            guess = f"did you mean {close[0]!r}? " if close else ""
+            hint = ELSEWHERE.get(option) or f"{guess}it takes {', '.join(every)}"
+            raise InvalidRequestError(f"{target!r} has no option {option!r}: {hint}")

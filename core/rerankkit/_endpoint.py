@@ -43,14 +43,18 @@ class Access:
         """
         url = check_url(base_url or environment([self.url_name]) or default, allow_http=allow_http)
         host = urlsplit(url).hostname or ""
-        if base_url and key.from_environment and not self._owns(host):
+        if self.owns(host):
+            return url
+        if base_url and key.from_environment:
             raise InvalidRequestError(
                 f"base_url points to {host}, which is not {self.name}'s own, and the key comes from the environment: "
                 f"pass api_key= as well if that host may have it, or set {self.url_name} beside the key"
             )
+        key.bind(host, self.url_name)
         return url
 
-    def _owns(self, host: str) -> bool:
+    def owns(self, host: str) -> bool:
+        """Whether *host* is the service's own."""
         return any(host == domain or host.endswith(f".{domain}") for domain in self.domains)
 
 

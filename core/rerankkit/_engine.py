@@ -159,7 +159,10 @@ def _out_of_time(line: Line, attempts: int, last: ProviderError | None) -> Deadl
     after = f"; the attempt before failed with: {last}" if last else ""
     return DeadlineExceededError(
         f"{line.service.name} did not answer within {line.deadline.seconds:g} s (attempt {attempts}){after}; "
-        "allow more with timeout="
+        "allow more with timeout=",
+        provider=line.service.name,
+        model=line.service.model,
+        attempts=attempts,
     )
 
 

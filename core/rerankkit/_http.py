@@ -164,7 +164,8 @@ class Http:
             raise TimeoutError(type(error).__name__) from error
         except (library.HTTPError, ConnectionError) as error:
             place = urlsplit(request.url).netloc
-            raise TransportError(f"no complete answer from {place} ({type(error).__name__}: {error})") from error
+            what = "cannot connect to" if isinstance(error, library.ConnectError) else "no complete answer from"
+            raise TransportError(f"{what} {place} ({type(error).__name__}: {_reason(error)})") from error
 
 
 _INHERITED: list[_Pools] = []
@@ -245,6 +246,16 @@ def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: A
     backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
     pool._pool._network_backend = backend  # noqa: SLF001 -- see above
     return pool
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system said, where it did; the libraries' own words are vaguer."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.strerror:
+            return str(found)
+        found = found.__cause__ or found.__context__
+    return str(error)
 
 
 def _options(http: Http) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ Sources: botocore 1.44.5 `kendra-ranking` 2022-10-19 and its recorded requests, 
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -83,12 +84,19 @@ class KendraService(Service):
         aws_session_token: str | SecretValue | None,
         allow_http: bool,
     ) -> None:
+        if importlib.util.find_spec("botocore") is None:
+            raise InvalidRequestError("kendra signs its requests with botocore: pip install 'rerankkit[kendra]'")
         keys = Keys.find(aws_access_key_id, aws_secret_access_key, aws_session_token)
         self.region = _find_region(region, profile)
-        self.base_url = _find_url(
-            self.region, base_url, fips=check_flag("fips", fips), allow_http=check_flag("allow_http", allow_http)
-        )
+        own_url = _own_url(self.region, fips=check_flag("fips", fips))
+        self.base_url = _given_url(base_url, fips=fips, allow_http=check_flag("allow_http", allow_http)) or own_url
+        self._own_url = own_url
         self._signer = Signer(self.region, keys, profile)
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether requests go to the region's own endpoint."""
+        return self.base_url == self._own_url
 
     def authenticate(self, request: HttpRequest) -> HttpRequest:
         """*request*, signed."""
@@ -154,11 +162,13 @@ def _find_region(region: str | None, profile: str | None) -> str:
     return found
 
 
-def _find_url(region: str, base_url: str | None, *, fips: bool, allow_http: bool) -> str:
+def _given_url(base_url: str | None, *, fips: bool, allow_http: bool) -> str | None:
     given = base_url or environment(URL_NAMES)
     if given and fips:
         raise InvalidRequestError("fips chooses among AWS's own endpoints: leave out base_url=, or fips=")
-    if given:
-        return check_url(given, allow_http=allow_http)
+    return check_url(given, allow_http=allow_http) if given else None
+
+
+def _own_url(region: str, *, fips: bool) -> str:
     suffix = next(suffix for prefix, suffix in DNS_SUFFIXES.items() if region.startswith(prefix))
     return f"https://kendra-ranking{'-fips' if fips else ''}.{region}.{suffix}"

@@ -51,11 +51,18 @@ def all_blank(fields: Mapping[str, object]) -> bool:
 
 
 def missing_fields(index: int, item: Document, names: Sequence[str]) -> InvalidRequestError:
-    has = ", ".join(repr(name) for name in item.fields or ()) or "only a text"
-    return InvalidRequestError(
-        f"documents[{index}] has no {' or '.join(map(repr, names))} (it has {has}): give it one, "
-        "or name the fields to rank with rank_fields= where the service takes it"
-    )
+    """The error for a document that has nothing under any of *names*."""
+    has = [repr(name) for name, value in (item.fields or {}).items() if value is not None]
+    held = f"it has {', '.join(has)}" if has else "it has a text alone" if item.text else "it is empty"
+    way_out = ", or name the fields to rank with rank_fields=, if the service takes it" if tuple(names) == ("text",) else ""
+    return InvalidRequestError(f"documents[{index}] has no {' or '.join(map(repr, names))} ({held}): give it one{way_out}")
+
+
+def absent_fields(items: Sequence[str | Document], rank_fields: Sequence[str]) -> tuple[str, ...]:
+    """A warning for each field that no structured document has: a slip of the pen, more often than not."""
+    structured = [item for item in items if isinstance(item, Document)]
+    absent = [name for name in rank_fields if structured and all(field_value(item, name) is None for item in structured)]
+    return tuple(f"no document has the rank field {name!r}" for name in absent)
 
 
 def to_yaml(index: int, fields: Mapping[str, object]) -> str:
@@ -69,7 +76,7 @@ def to_yaml(index: int, fields: Mapping[str, object]) -> str:
         return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=math.inf)
     except yaml.YAMLError as error:
         raise InvalidRequestError(
-            f"documents[{index}] has a field without a YAML form: {error}; pass texts, numbers, dates, lists and mappings"
+            f"documents[{index}]: {error.args[-1]!r} has no YAML form; pass texts, numbers, dates, lists and mappings"
         ) from error
 
 

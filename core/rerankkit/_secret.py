@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from typing import Protocol, cast
+from urllib.parse import urlsplit
 
 from rerankkit.errors import InvalidRequestError
 
@@ -22,15 +23,17 @@ class SecretValue(Protocol):
 class Secret:
     """A key, or the names of the environment variables to read it from.
 
-    A pickle holds the names only: the process that loads it reads its own environment.
+    A pickle holds the names only, and whoever loads it reads its own environment: for a foreign host only if that
+    environment names the host, too.
     """
 
-    __slots__ = ("_value", "from_environment", "names", "service")
+    __slots__ = ("_foreign", "_value", "from_environment", "names", "service")
 
-    def __init__(self, value: str | None, service: str, names: Sequence[str]) -> None:
+    def __init__(self, value: str | None, service: str, names: Sequence[str], foreign: tuple[str, str] | None = None) -> None:
         self.from_environment = value is None
         self.service = service
         self.names = tuple(names)
+        self._foreign = foreign
         self._value = value
 
     @classmethod
@@ -45,23 +48,42 @@ class Secret:
         secret.reveal()
         return secret
 
+    def bind(self, host: str, url_name: str) -> None:
+        """This key is for *host*, which is not the service's own; *url_name* is the variable that may name it."""
+        self._foreign = (host, url_name)
+
     def __repr__(self) -> str:
         return "Secret('**********')"
 
-    def __reduce__(self) -> tuple[type[Secret], tuple[None, str, tuple[str, ...]]]:
-        return (Secret, (None, self.service, self.names))
+    def __reduce__(self) -> tuple[type[Secret], tuple[None, str, tuple[str, ...], tuple[str, str] | None]]:
+        return (Secret, (None, self.service, self.names, self._foreign))
 
     def reveal(self) -> str:
         """The key itself, for the one place that puts it into a request.
 
         Raises:
-            InvalidRequestError: There is none: the object came out of a pickle and the environment has no key.
+            InvalidRequestError: There is none, or this came out of a pickle and the environment's may not be used.
         """
         if self._value is None:
-            self._value = environment(self.names)
-        if self._value is None:
-            raise InvalidRequestError(f"{self.service} needs a key: set {' or '.join(self.names)}, or pass api_key=")
+            self._value = self._read()
         return check_key(self.service, self._value)
+
+    def _read(self) -> str:
+        """The environment's key."""
+        names = " or ".join(self.names)
+        if self._foreign is not None and urlsplit(environment([self._foreign[1]]) or "").hostname != self._foreign[0]:
+            host, url_name = self._foreign
+            raise InvalidRequestError(
+                f"the {self.service} key did not travel in the pickle, and that of the environment goes to {host} only if "
+                f"{url_name} names it: set that, too, or make the client where it is used"
+            )
+        found = environment(self.names)
+        if found is None:
+            raise InvalidRequestError(
+                f"{self.service} needs a key: set {names}, or pass api_key= (which does not travel in a pickle); "
+                "`rerankkit serve` emulates the service without one"
+            )
+        return found
 
     def mask(self, text: str) -> str:
         """*text* without the key, should a service have echoed it."""

@@ -21,7 +21,7 @@ SERVICE = "kendra-ranking"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Credentials the caller gave; a pickle of them holds no secret."""
+    """Credentials the caller gave."""
 
     access_key_id: str
     secret_access_key: Secret
@@ -63,8 +63,8 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({self.region!r})"
 
-    def __reduce__(self) -> tuple[type[Signer], tuple[str, Keys | None, str | None]]:
-        return (Signer, (self.region, self._keys, self._profile))
+    def __reduce__(self) -> tuple[type[Signer], tuple[str, None, str | None]]:
+        return (Signer, (self.region, None, self._profile))  # whoever loads a pickle asks the chain
 
     def sign(self, request: HttpRequest) -> Mapping[str, str]:
         """The headers that authenticate *request*, dated now.

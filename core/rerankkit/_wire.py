@@ -63,8 +63,27 @@ def encode(payload: Json) -> tuple[bytes, tuple[str, ...]]:
     try:
         content = orjson.dumps(mended)
     except TypeError as error:
-        raise InvalidRequestError(f"the request has no JSON form: {error}; pass texts, numbers, lists and mappings") from error
-    return content, (f"{count} texts held lone surrogates, which were sent as U+FFFD",)
+        place, value = _culprit(payload)
+        raise InvalidRequestError(
+            f"{place} has no JSON form: {value!r} ({error}); pass texts, numbers of up to 64 bits, lists and mappings"
+        ) from error
+    return content, (f"texts with lone surrogates, which were sent as U+FFFD: {count}",)
+
+
+def _culprit(payload: object, place: str = "") -> tuple[str, object]:
+    """Where in *payload* a value is that cannot be encoded, and that value."""
+    found: object = payload
+    inner: list[tuple[str, object]] = []
+    if isinstance(payload, Mapping):
+        inner = [(f"{place}.{name}" if place else str(name), value) for name, value in cast("Json", payload).items()]
+    elif isinstance(payload, list | tuple):
+        inner = [(f"{place}[{index}]", value) for index, value in enumerate(cast("list[object]", payload))]
+    for deeper, value in inner:
+        try:
+            orjson.dumps(value)
+        except TypeError:
+            return _culprit(value, deeper)
+    return place, found
 
 
 Tree: TypeAlias = "str | Mapping[str, Tree] | list[Tree] | tuple[Tree, ...]"

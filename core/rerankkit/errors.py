@@ -31,7 +31,19 @@ class InvalidRequestError(RerankError, ValueError):
 
 
 class DeadlineExceededError(RerankError, TimeoutError):
-    """The call's `timeout` is over; `__cause__` is the last failure before, where there was one."""
+    """The call's `timeout` is over; `__cause__` is the last failure before, where there was one.
+
+    Attributes:
+        provider: The service that was waited for; empty where none was.
+        model: The model asked for; None for services that have none.
+        attempts: Requests that were begun.
+    """
+
+    def __init__(self, message: str, *, provider: str = "", model: str | None = None, attempts: int = 0) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.attempts = attempts
 
 
 class ProviderError(RerankError):

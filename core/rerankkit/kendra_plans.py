@@ -7,6 +7,8 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from rerankkit import _engine
 from rerankkit._checks import check_integer, check_timeout
@@ -133,6 +135,20 @@ class KendraPlans:
     def _parse_created(self, response: HttpResponse) -> CreatedPlan:
         answer = self._service.parse_answer(_Created, response)
         return CreatedPlan(answer.Id, answer.Arn)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def close(self) -> None:
         """Close what blocking calls opened; the object cannot be used after."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +27,8 @@ class BM25(BaseReranker):
     """
 
     def __init__(self, *, timeout: float = 30.0) -> None:
+        if importlib.util.find_spec("bm25s") is None:
+            raise InvalidRequestError("local:bm25 ranks with bm25s: pip install 'rerankkit[local]'")
         self.timeout = check_timeout(timeout)
 
     def __repr__(self) -> str:
@@ -44,15 +47,8 @@ class BM25(BaseReranker):
 
 
 def bm25_scores(query: str, texts: Sequence[str]) -> list[float]:
-    """BM25 (Lucene's form) of each text, its word statistics taken from *texts* alone.
-
-    Raises:
-        InvalidRequestError: bm25s is not installed.
-    """
-    try:
-        bm25s: Any = importlib.import_module("bm25s")  # here, because it is optional and brings numpy
-    except ModuleNotFoundError as error:
-        raise InvalidRequestError("local:bm25 ranks with bm25s: pip install 'rerankkit[local]'") from error
+    """BM25 (Lucene's form) of each text, its word statistics taken from *texts* alone."""
+    bm25s: Any = importlib.import_module("bm25s")  # here, because it is optional and brings numpy
     if not texts:
         return []
     words = bm25s.tokenize(list(texts), stopwords="english", return_ids=False, show_progress=False)

@@ -131,7 +131,10 @@ class Provider(Service):
     models: ClassVar[Mapping[str, Model]] = {}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r})"
+        return f"{type(self).__name__}({self._repr_arguments()})"
+
+    def _repr_arguments(self) -> str:
+        return repr(self.model) if self.is_at_home else f"{self.model!r}, base_url={self.base_url!r}"
 
     @property
     @abstractmethod

@@ -43,6 +43,11 @@ class Service(ABC):
     model: str | None
     base_url: str
 
+    @property
+    def is_at_home(self) -> bool:
+        """Whether requests go to the service's own address, and not to a gateway's or an emulator's."""
+        return True
+
     def __deepcopy__(self, memo: object) -> Self:
         return self  # it never changes
 
@@ -74,6 +79,8 @@ class Service(ABC):
     def error(self, response: HttpResponse) -> ProviderError:
         """The exception that a reply with another status than 200 stands for."""
         message = self._describe(response)
+        if response.status == 404:  # noqa: PLR2004 -- RFC 9110
+            message = f"{message} (at {self.base_url})"  # a wrong address looks like a wrong model
         return self.error_class(response, message)(
             message,
             provider=self.name,

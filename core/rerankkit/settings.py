@@ -10,14 +10,27 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from rerankkit import providers
 from rerankkit._connect import connect
 from rerankkit._http import Transport
 from rerankkit.client import Client
+from rerankkit.errors import InvalidRequestError
+from rerankkit.provider import Provider
 from rerankkit.providers import cohere, pinecone, voyage
 from rerankkit.reranker import Reranker
+from rerankkit.retry import Retry
 from rerankkit.types import D, Document, RankedDocument, RerankResponse
 
 
@@ -44,14 +57,14 @@ class AdapterSettings(Settings):
         title_key: The metadata key of the title, which Kendra ranks beside the text; None: none.
         metadata_fields: Metadata that goes along as the document's fields, beside ``text``; None: what the service's
             `rank_fields` names, if it has any. No other metadata leaves the process.
-        timeout: Seconds for one call as a whole.
+        timeout: Seconds for one call as a whole; None: the reranker's own, 30 unless it was told otherwise.
     """
 
     top_n: int | None = Field(default=None, ge=1)
     min_score: FiniteFloat | None = None
     title_key: str | None = None
     metadata_fields: list[str] | None = None
-    timeout: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     def candidate(self, text: str, metadata: Mapping[Any, Any], score: float | None = None) -> str | Document:
         """What is ranked of a framework's document: its text, and what of its metadata was asked for."""
@@ -97,6 +110,13 @@ class RerankerSettings(Settings):
 
     _connected: Reranker = PrivateAttr()
 
+    @field_validator("reranker", mode="before")
+    @classmethod
+    def _refuse_provider(cls, value: object) -> object:
+        if isinstance(value, Provider):
+            raise InvalidRequestError(f"reranker must be a reranker, such as Client({value!r}), or a connect() string")
+        return value
+
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
         """Connect, if a string says to what."""
         super().model_post_init(context)
@@ -111,6 +131,7 @@ class ServiceSettings(Settings):
 
     Attributes:
         concurrency: Requests under way at a time for one call whose documents need several.
+        retry: When to send a request again; None: three attempts.
         transport: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed.
         base_url: None: the service's own.
         allow_http: Lets `base_url` be unencrypted beyond this machine.
@@ -119,11 +140,12 @@ class ServiceSettings(Settings):
     provider: ClassVar[str]
 
     concurrency: int = Field(default=8, ge=1)
+    retry: Retry | None = None
     transport: Transport | None = None
     base_url: str | None = None
     allow_http: bool = False
 
-    _client: tuple[Mapping[str, object], Client] | None = PrivateAttr(default=None)
+    _client: tuple[object, Client] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -137,9 +159,10 @@ class ServiceSettings(Settings):
         """The client for these settings; another one once they have changed."""
         provider_class = providers.load(self.provider)
         options = {name: getattr(self, name) for name in inspect.signature(provider_class).parameters}
-        settings = {**options, "concurrency": self.concurrency, "transport": self.transport}
+        settings = (options, self.concurrency, self.retry, self.transport)
         if self._client is None or self._client[0] != settings:
-            client = Client(provider_class(**options), concurrency=self.concurrency, transport=self.transport)
+            provider = provider_class(**options)
+            client = Client(provider, concurrency=self.concurrency, retry=self.retry, transport=self.transport)
             self._client = (settings, client)
         return self._client[1]
 

@@ -163,3 +163,6 @@ class RerankResponse(Generic[D_co]):
 
     def __len__(self) -> int:
         return len(self.results)
+
+    def __getitem__(self, rank: int) -> RankedDocument[D_co]:
+        return self.results[rank]

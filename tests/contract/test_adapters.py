@@ -80,7 +80,7 @@ def test_min_score_is_inclusive_and_leaves_out_what_has_no_score(package: str, n
 def test_fields_are_the_arguments_of_the_provider(name: str) -> None:
     arguments = inspect.signature(providers.load(name)).parameters
     fields = SETTINGS[name].model_fields
-    assert set(arguments) == set(fields) - {"concurrency", "transport"}
+    assert set(arguments) == set(fields) - {"concurrency", "retry", "transport"}
     defaults = {
         argument: parameter.default
         for argument, parameter in arguments.items()
@@ -148,6 +148,8 @@ def test_any_reranker_and_any_connect_string_will_do(make: Any, colour: str) -> 
         make(reranker="nobody:knows")
     with pytest.raises(ValidationError):
         make(reranker=object())
+    with pytest.raises(ValidationError, match=r"such as Client\(Cohere\('rerank-v3.5'"):
+        make(reranker=COHERE.make("https://api.cohere.com"))
 
 
 @pytest.mark.parametrize("make", [langchain_rerankkit.RerankCompressor, llamaindex_rerankkit.RerankPostprocessor])
@@ -164,7 +166,8 @@ def test_the_adapters_timeout_is_the_calls(make: Any, colour: str) -> None:
             return await super().arerank(query, documents, top_n=top_n, timeout=timeout)
 
     ranked(colour, make(reranker=Patient(), timeout=2.5), ["a"])
-    assert seen == [2.5]
+    ranked(colour, make(reranker=Patient()), ["a"])
+    assert seen == [2.5, None], "without one of its own, the reranker's holds"
 
 
 # LangChain
@@ -222,6 +225,22 @@ def test_langchain_metadata_goes_out_only_on_request(colour: str) -> None:
     assert "1790" in body(PINECONE, metadata_fields=["year"])
     assert "Title" not in body(VOYAGE, title_key="title")
     assert all("private" not in body(service, metadata_fields=["title"]) for service in (COHERE, VOYAGE, PINECONE))
+
+
+def test_langchains_page_content_is_called_text_here() -> None:
+    for options in ({"rank_fields": ["title", "page_content"]}, {"metadata_fields": ["page_content"]}):
+        with pytest.raises(ValidationError, match="page_content is the field 'text' here"):
+            adapter("langchain_rerankkit", "cohere", "https://x.test", **options)
+
+
+@pytest.mark.parametrize("wrong", ["text", TextNode(text="a"), None])
+def test_what_is_no_document_is_told(wrong: Any, colour: str) -> None:
+    compressor = langchain_rerankkit.RerankCompressor(reranker="local:bm25")
+    with pytest.raises(InvalidRequestError, match=r"documents\[1\] must be a LangChain Document, got"):
+        run(colour, compressor, "compress_documents", [LangChainDocument("a"), wrong], "q")
+    postprocessor = llamaindex_rerankkit.RerankPostprocessor(reranker="local:bm25")
+    with pytest.raises(InvalidRequestError, match=r"nodes\[0\] must be a NodeWithScore, got .*: wrap it in one"):
+        run(colour, postprocessor, "postprocess_nodes", [wrong], query_str="q")
 
 
 def test_langchains_compressor_stands_where_langchain_wants_one() -> None:

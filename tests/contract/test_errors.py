@@ -146,6 +146,11 @@ def test_a_model_that_was_shut_down_is_told_of(colour: str) -> None:
     assert "rerank-english-v2.0 was shut down by Cohere on 2025-04-30" in str(error)
 
 
+def test_an_unknown_address_is_told_with_the_error(service: Service, colour: str) -> None:
+    error, _ = failing(service, colour, Reply(service.error("not found"), 404))
+    assert "(at http://127.0.0.1:" in str(error), "a wrong address looks like a wrong model"
+
+
 REQUEST_IDS = [
     (COHERE, {"message": "x", "id": "c-1"}, {}, "c-1"),
     (COHERE, {"message": "x"}, {"x-debug-trace-id": "c-2"}, "c-2"),

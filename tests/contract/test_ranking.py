@@ -114,6 +114,8 @@ def test_the_response_says_who_ranked_and_what_it_took(service: Service, colour:
     assert response.usage == Usage(requests=1)
     assert response.documents == [TEXTS[result.index] for result in response]
     assert len(response) == 5
+    assert response[0] is response.results[0]
+    assert response[-1] is response.results[4]
 
 
 def test_a_closed_client_says_so(service: Service, colour: str) -> None:

@@ -22,10 +22,11 @@ LINES = "a lost ticket is replaced\n\nthe refund of a ticket\nbicycles\n"
 
 def command(*arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rerankkit.cli", *arguments],
+        [sys.executable, "-m", "rerankkit", *arguments],
         input=stdin,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         env={**os.environ, "COLUMNS": "80", **(environment or {})},
     )
@@ -86,7 +87,49 @@ def test_warnings_go_to_the_other_stream(emulator: Emulator) -> None:
     done = command(
         "rerank", "text", "-w", f"kendra:{emulator.plan_id}", stdin=documents, environment=dict(emulator.environment)
     )
-    assert "note: 5 documents beyond the first 25" in done.stderr
+    assert "note: documents beyond the first 25, which were not ranked and follow in their order: 5" in done.stderr
+
+
+def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "latin1.txt").write_bytes("café\n".encode("latin-1"))
+    done = command("rerank", "q", str(tmp_path / "latin1.txt"))
+    assert done.returncode == 1
+    assert "latin1.txt is not UTF-8 (byte 0xe9 at offset 3)" in done.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path: Path) -> None:
+    (tmp_path / "bom.txt").write_text("\ufefffirst\nsecond\n")
+    assert ranked("q", str(tmp_path / "bom.txt"))["results"][0]["document"] == "first"
+
+
+def test_a_wrong_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('"a"\n\n{\n')
+    assert "line 3 of" in command("rerank", "q", str(tmp_path / "bad.jsonl")).stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_output_fits_what_the_terminal_can_show(encoding: str) -> None:
+    done = command("rerank", "refund", stdin="über\nrefund\n", environment={"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert ("2 ^1" in done.stdout) == (encoding != "utf-8")
+
+
+def test_it_says_when_someone_else_answers_in_the_services_place(emulator: Emulator) -> None:
+    done = command("rerank", "refund", "-w", "cohere", stdin=LINES, environment=dict(emulator.environment))
+    assert done.stdout.startswith(f"cohere rerank-v3.5 at {emulator.url}/cohere (")
+
+
+def test_the_examples_in_the_help_stand_in_lines_of_their_own() -> None:
+    lines = [line.strip() for line in command("rerank", "--help").stdout.splitlines()]
+    assert 'rerankkit rerank "refund of a lost ticket" notes.txt' in lines
+    assert not any("\b" in line or "\\b" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "160"])
+def test_figures_are_not_cut_in_a_narrow_terminal(columns: str) -> None:
+    shown = command("models", environment={"COLUMNS": columns}).stdout
+    assert "16,384" in shown
+    assert "2.00/1k search units" in shown
 
 
 MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
@@ -96,8 +139,10 @@ MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
     (("rerank", "q", "-n", "0"), LINES, "0 is not in the range x>=1"),
     (("rerank", "q", "-o", "truncation"), LINES, "'truncation' is not NAME=VALUE"),
     (("rerank", "q", "-o", "trunc=1"), LINES, "has no option 'trunc'"),
+    (("rerank", "q", "-o", "timeout=1"), LINES, "'timeout' is told with --timeout"),
+    (("rerank", "q"), "\n", "must hold a list of documents, it holds none"),
     (("rerank", "q", "--format", "json"), "[1", "not json"),
-    (("rerank", "q", "--format", "json"), '{"a": 1}', "must hold a JSON list of documents, it holds dict"),
+    (("rerank", "q", "--format", "json"), '{"a": 1}', "must hold a list of documents, it holds one dict"),
     (("rerank", "q", "--format", "jsonl"), '{"a": 1}\n{', "not jsonl"),
     (("rerank", "q"), "[1, 2]", "documents[0] is int, no text"),
     (("rerank", "q", "nowhere.txt"), "", "No such file"),
@@ -105,7 +150,7 @@ MISTAKES: list[tuple[tuple[str, ...], str, str]] = [
     (
         ("rerank", "q", "-w", "cohere", "-o", "base_url=http://127.0.0.1:1", "-o", "api_key=k", "--timeout", "2"),
         LINES,
-        "no complete answer",
+        "cannot connect to 127.0.0.1:1",
     ),
 ]
 
@@ -147,7 +192,7 @@ def test_the_demo_runs_without_a_key_a_network_or_much_time() -> None:
     assert time.monotonic() - started < 20
     text = done.stdout
     assert "lexical stand-in" in text.replace("\n", " ")
-    assert re.search(r"288 calls in [\d.]+ s; all ways gave the same ranking for 96 of 96", text)
+    assert re.search(r"288 calls in [\d.]+ s; the 3 ways gave the same ranking 96 times of 96", text)
     measures = {
         row[0]: float(row[1]) for row in re.findall(r"^(cohere|voyage|pinecone|kendra) +(\d\.\d{3})", text, re.MULTILINE)
     }
@@ -162,14 +207,40 @@ def test_the_demo_leaves_out_a_framework_that_is_not_installed(tmp_path: Path) -
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['llama_index'] = None\n")
     done = command("demo", environment={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
-    assert "LlamaIndex is not installed and left out." in done.stdout
+    assert done.stdout.count("Not installed and left out: LlamaIndex (pip install 'rerankkit[all]')") == 1
     assert "192 calls" in done.stdout
 
 
-def test_serve_prints_what_points_clients_at_it_and_stops_on_ctrl_c() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rerankkit.cli", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True
+def test_the_demo_alone_shows_what_it_can(tmp_path: Path) -> None:
+    missing = "import sys; sys.modules.update(dict.fromkeys(('llama_index', 'langchain_core', 'botocore')))\n"
+    (tmp_path / "sitecustomize.py").write_text(missing)
+    done = command("demo", environment={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "left out: LangChain, LlamaIndex, Kendra" in done.stdout
+    assert re.search(r"^72 calls in [\d.]+ s\.$", done.stdout, re.MULTILINE), "nothing is said of ways that were not tried"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_emulator_does_not_outlive_its_parent(how: signal.Signals) -> None:
+    program = (
+        "from rerankkit.emulator import Emulator; import time; "
+        "e = Emulator(); e.start(); print(e._process.pid, flush=True); time.sleep(60)"
     )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    assert Path(f"/proc/{child}").exists()
+    parent.send_signal(how)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}/stat").exists()
+
+
+def test_serve_prints_what_points_clients_at_it_and_stops_on_ctrl_c() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "rerankkit", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     lines = [process.stdout.readline() for _ in range(13)]
     environment = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export "))

@@ -37,7 +37,7 @@ def test_the_pages_have_blocks() -> None:
 def test_the_demo_prints_what_the_readme_shows() -> None:
     shown = re.search(r"```text\n(One question.*?)```", PAGES[0].read_text("utf-8"), re.DOTALL)
     assert shown
-    done = subprocess.run([sys.executable, "-m", "rerankkit.cli", "demo"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "rerankkit", "demo"], capture_output=True, text=True, check=True)
     printed = [line.rstrip() for line in done.stdout.splitlines()]
     assert [line.rstrip() for line in shown[1].strip().splitlines() if line.rstrip() not in printed] == []
 

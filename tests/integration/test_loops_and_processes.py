@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from helpers.server import Received, Reply, recorder
-from helpers.services import COHERE, KEY, PINECONE, Service
+from helpers.services import COHERE, KEY, PINECONE, POINTWISE, Service
 from helpers.ways import run
 from rerankkit import Client, InvalidRequestError, PermissionDeniedError
 from rerankkit.emulator import Emulator
@@ -142,9 +142,26 @@ def test_another_process_loads_a_pickled_client_and_reads_its_own_environment(se
 
 
 def test_a_pickled_client_without_a_key_says_what_it_needs(service: Service, colour: str) -> None:
-    twin = pickle.loads(pickle.dumps(Client(service.make("http://127.0.0.1:1"))))
-    with twin, pytest.raises(InvalidRequestError, match="needs a key: set"):
-        run(colour, twin, "rerank", "q", ["a"])
+    kendra = {"aws_access_key_id": "AKID", "aws_secret_access_key": KEY, "plan_id": "p" * 36, "region": "us-east-1"}
+    client = Client(type(service.make("https://x.test"))(**(kendra if service.name == "kendra" else {"api_key": KEY})))
+    with pickle.loads(pickle.dumps(client)) as twin:
+        with pytest.raises(InvalidRequestError, match="needs a key: set|found no AWS credentials"):
+            run(colour, twin, "rerank", "q", ["a"])
+
+
+@pytest.mark.parametrize("service", POINTWISE, ids=lambda service: service.name)
+def test_a_pickled_client_does_not_take_the_environments_key_to_a_foreign_host(
+    service: Service, colour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with recorder(echo(service)) as server, Client(service.make(server.url)) as client:
+        access = type(client.provider).access
+        monkeypatch.setenv(access.key_names[0], "the-environments-key")
+        with pickle.loads(pickle.dumps(client)) as twin:
+            with pytest.raises(InvalidRequestError, match=f"goes to 127.0.0.1 only if {access.url_name} names it"):
+                run(colour, twin, "rerank", "query 1", ["text 1"])
+            assert server.requests == []
+            monkeypatch.setenv(access.url_name, server.url)
+            assert len(run(colour, twin, "rerank", "query 1", ["text 1"])) == 1
 
 
 def test_connections_are_reused(service: Service, transport: Any) -> None:

@@ -53,7 +53,7 @@ def test_documents_over_the_limit_are_flagged_and_blank_ones_come_last(colour: s
         (0, "blank"),
         (28, "blank"),
     ]
-    assert "2 documents beyond the first 25 were not ranked and follow in their order" in response.warnings
+    assert "documents beyond the first 25, which were not ranked and follow in their order: 2" in response.warnings
 
 
 def test_a_longer_list_may_be_refused_instead(colour: str) -> None:
@@ -99,13 +99,13 @@ def test_ranks_stand_for_scores_unless_every_document_has_one() -> None:
     for missing in (None, math.nan, math.inf):
         mixed = prepared([*scored, Document("c", score=missing)])
         assert [entry["OriginalScore"] for entry in mixed.contents.values()] == [3.0, 2.0, 1.0]
-        assert mixed.warnings == ("1 documents had no finite first-stage score, so that ranks stand for all scores",)
+        assert mixed.warnings == ("documents without a finite first-stage score, so that ranks stand for all: 1",)
 
 
 def test_scores_beyond_the_services_range_are_cut_and_told() -> None:
     found = prepared([Document("a", score=1e9), Document("b", score=-1e9), Document("c", score=1.0)])
     assert [entry["OriginalScore"] for entry in found.contents.values()] == [100_000.0, -100_000.0, 1.0]
-    assert found.warnings == ("2 first-stage scores were cut to ±100,000",)
+    assert found.warnings == ("first-stage scores cut to ±100,000: 2",)
 
 
 def test_control_and_format_characters_become_spaces_and_are_told() -> None:
@@ -117,7 +117,7 @@ def test_control_and_format_characters_become_spaces_and_are_told() -> None:
         "soft hyphen",
         "plain  double  space, NBSP\u00a0kept, LS\u2028kept",
     ]
-    assert found.warnings == ("2 bodies held control or format characters, which were sent as spaces",)
+    assert found.warnings == ("bodies with control or format characters, which were sent as spaces: 2",)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_long_texts_are_cut_at_a_word_and_told() -> None:
     assert first["Body"].endswith("word")
     assert len(first["Title"]) <= 1_024
     assert second["Body"] == "x" * 2_048
-    assert set(found.warnings) == {"2 bodies were cut to 2,048 characters", "1 titles were cut to 1,024 characters"}
+    assert set(found.warnings) == {"bodies cut to 2,048 characters: 2", "titles cut to 1,024 characters: 1"}
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ def test_the_extras_are_these() -> None:
 
 def test_the_version_is_told() -> None:
     assert rerankkit.__version__.count(".") == 2
-    done = subprocess.run([sys.executable, "-m", "rerankkit.cli", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "rerankkit", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"rerankkit {rerankkit.__version__}"

@@ -114,6 +114,26 @@ def test_yaml_does_not_break_long_lines() -> None:
     assert ranked_text(0, document, ("title", "text")).count("\n") == 2
 
 
+@pytest.mark.parametrize(
+    ("document", "held"),
+    [
+        ({"title": None, "other": 1}, r"\(it has 'other'\): give it one$"),
+        ({}, r"\(it is empty\)"),
+        (Document("text"), r"\(it has a text alone\)"),
+    ],
+)
+def test_an_error_about_fields_says_what_is_there(document: Any, held: str) -> None:
+    with pytest.raises(InvalidRequestError, match=held):
+        ranked_text(0, as_items([document])[0], ("title",))
+
+
+def test_a_field_that_no_document_has_is_told() -> None:
+    provider = Cohere(api_key=KEY, rank_fields=["title", "txet"])
+    prepared = provider.prepare(as_items([{"title": "a", "text": "b"}, "plain"]))
+    assert prepared.warnings == ("no document has the rank field 'txet'",)
+    assert provider.prepare(as_items(["plain"])).warnings == ()
+
+
 @pytest.mark.parametrize("fields", [{"a": "x"}, {"text_": "x"}, {}])
 def test_a_document_without_any_ranked_field_is_refused(fields: dict[str, str]) -> None:
     (document,) = as_items([fields])
@@ -123,7 +143,7 @@ def test_a_document_without_any_ranked_field_is_refused(fields: dict[str, str]) 
 
 def test_a_field_without_a_yaml_form_is_refused() -> None:
     (document,) = as_items([{"title": object(), "text": "x"}])
-    with pytest.raises(InvalidRequestError, match=r"documents\[0\] has a field without a YAML form"):
+    with pytest.raises(InvalidRequestError, match=r"documents\[0\]: <object object at .* has no YAML form"):
         ranked_text(0, document, ("title", "text"))
 
 

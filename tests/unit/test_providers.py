@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import botocore.session
@@ -34,6 +35,8 @@ def sent(provider: Provider, documents: list[Any], top_n: int | None = None) -> 
         (Cohere(api_key=KEY, api_version="v1"), "https://api.cohere.com/v1/rerank"),
         (Cohere(api_key=KEY, base_url="https://api.cohere.com/v1/"), "https://api.cohere.com/v2/rerank"),
         (Cohere(api_key=KEY, base_url="https://vault.example.com/x/"), "https://vault.example.com/x/v2/rerank"),
+        (Cohere(api_key=KEY, base_url="https://vault.example.com/x/v2"), "https://vault.example.com/x/v2/rerank"),
+        (Cohere(api_key=KEY, base_url="https://vault.example.com/v1"), "https://vault.example.com/v1/v2/rerank"),
         (Voyage(api_key="pa-0123456789"), "https://api.voyageai.com/v1/rerank"),
         (Voyage(api_key="al-0123456789"), "https://ai.mongodb.com/v1/rerank"),
         (Voyage(api_key="al-eu-0123456789"), "https://eu.ai.mongodb.com/v1/rerank"),
@@ -178,9 +181,12 @@ def _items(document: Any) -> Any:
     return as_items([document])
 
 
-def test_a_value_without_a_json_form_is_refused(colour: str) -> None:
-    with Client(PINECONE.make("http://127.0.0.1:1")) as client, pytest.raises(InvalidRequestError, match="no JSON form"):
-        run(colour, client, "rerank", "q", [{"text": "a", "lock": object()}])
+@pytest.mark.parametrize("value", [object(), Decimal(1), 2**70, {1: "key"}], ids=["object", "Decimal", "2**70", "int key"])
+def test_a_value_without_a_json_form_is_refused_with_its_place(value: object, colour: str) -> None:
+    documents = ["a", {"text": "a", "price": {"deep": [value]}}]
+    with Client(PINECONE.make("http://127.0.0.1:1")) as client:
+        with pytest.raises(InvalidRequestError, match=r"documents\[1\]\.price\.deep\[0\].* has no JSON form"):
+            run(colour, client, "rerank", "q", documents)
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
@@ -276,6 +282,14 @@ def test_a_request_may_be_printed_without_its_key(service: Service) -> None:
     assert KEY not in repr(signed)
     assert "Signature" not in repr(signed)
     assert request.auth == {}
+
+
+def test_a_repr_says_where_requests_go_if_not_to_the_service(service: Service) -> None:
+    assert "base_url='http://127.0.0.1:9'" in repr(Client(service.make("http://127.0.0.1:9")))
+    assert repr(Client(Cohere(api_key=KEY))) == "Client(Cohere('rerank-v3.5'), timeout=30)"
+    kendra = Kendra("p" * 36, region="us-east-1")
+    assert "base_url" not in repr(kendra)
+    assert kendra.is_at_home
 
 
 def test_prices_and_limits_name_their_source() -> None:

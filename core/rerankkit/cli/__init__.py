@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import cast
 
 NEEDED = {"bm25s", "click", "rich", "starlette", "uvicorn"}
 
@@ -15,6 +17,7 @@ def main() -> None:
         if error.name not in NEEDED:
             raise
         sys.exit(f"the rerankkit command needs {error.name}: pip install 'rerankkit[cli]'")
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="replace")  # texts may hold what a terminal cannot show
     cli()
 
 

@@ -9,11 +9,10 @@ from itertools import groupby
 from operator import itemgetter
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from rerankkit import providers
-from rerankkit.cli.tables import table
+from rerankkit.cli.tables import console, show, table
 from rerankkit.provider import Model, Price
 
 
@@ -38,7 +37,7 @@ def _models(service: str) -> Iterator[Model]:
 
 
 def _show(found: Sequence[tuple[str, Model]]) -> None:
-    shown = table("Limits of one request, and prices")
+    shown = table()
     shown.add_column("model", no_wrap=True)
     for heading in ("docu-\nments", "query\ntokens", "pair\ntokens", "request\ntokens"):
         shown.add_column(heading, justify="right", no_wrap=True)
@@ -47,8 +46,7 @@ def _show(found: Sequence[tuple[str, Model]]) -> None:
         shown.add_row(Text(f"\n{service}", style="bold"))
         for _, model in models:
             shown.add_row(*_row(model))
-    Console().print(shown)
-    click.echo()
+    show(console(), "Limits of one request, and prices", shown, " ")
     for service, model in found:
         if model.note:
             click.echo(f"{service} {model.name}: {model.note}")

@@ -6,24 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
-from typing import Any, Literal, TextIO, TypeAlias, cast
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import click
-from rich.console import Console
 from rich.text import Text
 
-from rerankkit import RerankError, RerankResponse, connect
-from rerankkit.cli.tables import moved, table
+from rerankkit import BaseReranker, Client, RerankError, RerankResponse, connect
+from rerankkit.cli.tables import console, moved, show, table
 
 Line: TypeAlias = str | Mapping[str, Any]
 Format: TypeAlias = Literal["auto", "lines", "jsonl", "json"]
 
+OWN_OPTIONS = ("timeout", "top_n")
 SHOWN_CHARACTERS = 300  # of a document in a table
 
 
 @click.command()
 @click.argument("query")
-@click.argument("file", type=click.File(encoding="utf-8"), default="-")
+@click.argument("file", type=click.File("rb"), default="-")
 @click.option("-w", "--with", "target", default="local:bm25", show_default=True, metavar="SERVICE[:MODEL]", help="Who ranks.")
 @click.option("-n", "--top-n", type=click.IntRange(min=1), help="How many documents to print; all by default.")
 @click.option("--format", "form", type=click.Choice(["auto", "lines", "jsonl", "json"]), default="auto", show_default=True)
@@ -32,7 +32,7 @@ SHOWN_CHARACTERS = 300  # of a document in a table
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def rerank(
     query: str,
-    file: TextIO,
+    file: BinaryIO,
     target: str,
     top_n: int | None,
     form: Format,
@@ -40,7 +40,7 @@ def rerank(
     timeout: float,
     as_json: bool,
 ) -> None:
-    r"""Rank documents from a file or a pipe.
+    """Rank documents from a file or a pipe.
 
     Prints the documents in FILE (or from standard input) by their relevance to QUERY.
 
@@ -51,37 +51,63 @@ def rerank(
     rerankkit rerank "refund of a lost ticket" notes.txt
     cat hits.jsonl | rerankkit rerank "tide table" --with voyage:rerank-2.5 --top-n 5
     rerankkit rerank "tide table" hits.json -w pinecone -o rank_fields='["title"]' --json
-    """
-    documents = read_documents(file.read(), form, file.name)
+    """  # noqa: D301 -- the backspace tells click not to wrap
+    documents = read_documents(_text(file), form, file.name)
     try:
         with connect(target, timeout=timeout, **_options(options)) as reranker:
             response = reranker.rerank(query, documents, top_n=top_n)
+            title = _title(reranker, response)
     except RerankError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(_as_json(query, response), ensure_ascii=False, indent=2))
     else:
-        _show(response)
+        _show(title, response)
     for warning in response.warnings:
         click.echo(f"note: {warning}", err=True)
+
+
+def _text(file: BinaryIO) -> str:
+    """What is in the file, or comes through the pipe."""
+    if file.isatty():
+        click.echo("reading documents from the terminal, a line each; Ctrl-D ends them", err=True)
+    content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte, place = content[error.start], error.start
+        raise click.ClickException(
+            f"{file.name} is not UTF-8 (byte 0x{byte:02x} at offset {place}): convert it first"
+        ) from error
 
 
 def read_documents(text: str, form: Format, name: str) -> list[Line]:
     """The documents in a file's *text*; blank lines are not among them.
 
     Raises:
-        click.ClickException: It has not the form it should have.
+        click.ClickException: It has not the form it should have, or there are none.
     """
     form = _guess(text, name) if form == "auto" else form
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if form == "lines":
-        return [line for line in text.splitlines() if line.strip()]
+        found: object = [line for _, line in lines]
+    elif form == "jsonl":
+        found = [_parsed(line, f"line {number} of {name}", form) for number, line in lines]
+    else:
+        found = _parsed(text, name, form)
+    documents = cast("list[Line]", found) if isinstance(found, list) else []
+    if not documents:
+        what = "none" if isinstance(found, list) else f"one {type(found).__name__}"
+        raise click.ClickException(f"{name} must hold a list of documents, it holds {what}")
+    return documents
+
+
+def _parsed(text: str, place: str, form: Format) -> object:
     try:
-        found: object = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines() if line.strip()]
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise click.ClickException(f"{name} is not {form} ({error}); --format says what it is") from error
-    if not isinstance(found, list):
-        raise click.ClickException(f"{name} must hold a JSON list of documents, it holds {type(found).__name__}")
-    return cast("list[Line]", found)
+        hint = "set --format if it is something else"
+        raise click.ClickException(f"{place} is not {form} ({error.msg}, column {error.colno}); {hint}") from error
 
 
 def _guess(text: str, name: str) -> Format:
@@ -103,6 +129,8 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--option")
+        if name in OWN_OPTIONS:
+            raise click.BadParameter(f"{name!r} is told with --{name.replace('_', '-')}", param_hint="--option")
         options[name] = _json_or_text(value)
     return options
 
@@ -118,8 +146,8 @@ def _as_json(query: str, response: RerankResponse[Line]) -> dict[str, object]:
     return {"query": query, **asdict(response)}
 
 
-def _show(response: RerankResponse[Line]) -> None:
-    shown = table(_title(response))
+def _show(title: str, response: RerankResponse[Line]) -> None:
+    shown = table()
     shown.add_column("rank", justify="right", no_wrap=True)
     shown.add_column("score", justify="right", no_wrap=True)
     shown.add_column("was", no_wrap=True)
@@ -127,13 +155,15 @@ def _show(response: RerankResponse[Line]) -> None:
     for rank, result in enumerate(response, 1):
         score = "-" if result.relevance_score is None else f"{result.relevance_score:.4f}"
         shown.add_row(str(rank), score, moved(result.index + 1, rank), Text(_shown(result.document)))
-    Console().print(shown)
+    show(console(), title, shown)
 
 
-def _title(response: RerankResponse[Line]) -> str:
-    units = {name: value for name, value in asdict(response.usage).items() if value}
-    usage = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in units.items())
-    return " ".join(part for part in (response.provider, response.model or "", f"({usage})" if usage else "") if part)
+def _title(reranker: BaseReranker, response: RerankResponse[Line]) -> str:
+    """Who ranked, where if not at the service's own address, and what it took."""
+    units = {name.replace("_", " "): value for name, value in asdict(response.usage).items() if value}
+    used = ", ".join(f"{name}: {value:,g}" for name, value in units.items())
+    where = f"at {reranker.provider.base_url}" if isinstance(reranker, Client) and not reranker.provider.is_at_home else ""
+    return " ".join(part for part in (response.provider, response.model, where, f"({used})" if used else "") if part)
 
 
 def _shown(document: Line) -> str:

@@ -32,6 +32,7 @@ def serve(port: int, log: bool) -> None:
     click.echo("# These lines, in the shell that your program starts from, point its clients here:")
     for name, value in environment(base).items():
         click.echo(f"export {name}={value}")
+    click.echo(f"# And back: unset {' '.join(environment(base))}")
     click.echo(f"# Kendra has the plan {PLAN_ID}: connect('kendra:{PLAN_ID}')")
     with suppress(KeyboardInterrupt):  # the server has ended in good order, and passes the signal on
         serve_emulator(sock, log_level="info" if log else "warning")

@@ -6,7 +6,14 @@ not a measure of any service.  (Extra: emulator.)
 
 from __future__ import annotations
 
-from rerankkit.emulator.app import create_app
-from rerankkit.emulator.process import Emulator
+try:
+    from rerankkit.emulator.app import create_app
+    from rerankkit.emulator.process import Emulator
+except ModuleNotFoundError as error:
+    if error.name != "starlette":
+        raise
+    raise ModuleNotFoundError(
+        "rerankkit.emulator needs starlette: pip install 'rerankkit[emulator]'", name=error.name
+    ) from error
 
 __all__ = ["Emulator", "create_app"]

@@ -93,7 +93,13 @@ class Emulator:
 
     def start(self) -> None:
         """Start the process; it takes calls when this returns."""
-        self._process = subprocess.Popen([sys.executable, "-m", "rerankkit.emulator"], stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rerankkit.emulator", "--while-stdin-is-open"],
+            stdin=subprocess.PIPE,  # closes with this process, however that ends
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,  # Ctrl-C is for the parent, which ends this one
+        )
         output = self._process.stdout
         self.url = output.readline().strip() if output else ""
         if not self.url:
@@ -104,7 +110,7 @@ class Emulator:
         """End the process."""
         if self._process is not None:
             self._process.terminate()
-            self._process.communicate()
+            self._process.communicate()  # closes the pipes and waits
             self._process = None
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from rerankkit._endpoint import Access
 from rerankkit._secret import Secret
@@ -24,6 +25,11 @@ class KeyedProvider(Provider):
     default_limits: ClassVar[Limits]
 
     _key: Secret
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether requests go to one of the service's own hosts."""
+        return self.access.owns(urlsplit(self.base_url).hostname or "")
 
     @property
     def limits(self) -> Limits:

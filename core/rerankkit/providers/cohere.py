@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NotRequired
-from urllib.parse import urlsplit
 
 from typing_extensions import TypedDict
 
@@ -21,7 +20,7 @@ from rerankkit._checks import (
 )
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, parse
-from rerankkit._rendering import as_object, ranked_text
+from rerankkit._rendering import absent_fields, as_object, ranked_text
 from rerankkit._secret import SecretValue
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
@@ -66,7 +65,7 @@ class Cohere(KeyedProvider):
     Args:
         model: One of `models`, or a name of your own deployment.
         api_key: None: from CO_API_KEY or COHERE_API_KEY.
-        base_url: Without ``/v2``; None: from CO_API_URL, or Cohere's own.
+        base_url: Without its version; None: from CO_API_URL, or Cohere's own.
         api_version: ``"v2"``, or ``"v1"`` for its options.
         rank_fields: The fields of structured documents to rank, most important first; None: ``text``.
         max_tokens_per_doc: v2; where longer documents are cut off. The service's default is 4,096.
@@ -103,11 +102,12 @@ class Cohere(KeyedProvider):
         allow_http: bool = False,
     ) -> None:
         self.model = check_model(model)
-        self._key = self.access.key(api_key)
-        self.base_url = _without_version(
-            self.access.url(base_url, "https://api.cohere.com", self._key, allow_http=check_flag("allow_http", allow_http))
-        )
         self.api_version = check_choice("api_version", api_version, ("v2", "v1"))
+        self._key = self.access.key(api_key)
+        url = self.access.url(base_url, "https://api.cohere.com", self._key, allow_http=check_flag("allow_http", allow_http))
+        self.base_url = url.removesuffix(f"/{self.api_version}")
+        if self.is_at_home:
+            self.base_url = self.base_url.removesuffix("/v1").removesuffix("/v2")
         self.rank_fields = None if rank_fields is None else check_names("rank_fields", rank_fields)
         self._options = self._check_options(
             max_tokens_per_doc=_checked("max_tokens_per_doc", max_tokens_per_doc, 1, None),
@@ -152,7 +152,7 @@ class Cohere(KeyedProvider):
                 contents[index] = as_object(index, item, self.rank_fields or ("text",))
             else:
                 contents[index] = text
-        return Prepared(contents, skipped)
+        return Prepared(contents, skipped, absent_fields(items, self.rank_fields or ()))
 
     def build_request(self, batch: Batch) -> HttpRequest:
         """``POST /v2/rerank`` or ``/v1/rerank``."""
@@ -263,10 +263,3 @@ def _spans_option(model: str, value: bool | Mapping[str, float] | None) -> dict[
 def _headers(client_name: str | None) -> dict[str, str]:
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     return headers if client_name is None else headers | {"X-Client-Name": check_header_text("client_name", client_name)}
-
-
-def _without_version(url: str) -> str:
-    """*url* without a ``/v1`` or ``/v2`` that does not belong to it: on Cohere's own hosts, as the SDK does it."""
-    host = urlsplit(url).hostname or ""
-    own = host.endswith((".cohere.com", ".cohere.ai"))
-    return url.removesuffix("/v1").removesuffix("/v2") if own else url

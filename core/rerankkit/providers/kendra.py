@@ -96,8 +96,9 @@ class Kendra(KendraService, Provider):
         self.plan_id = plan_id
         self.overflow = check_choice("overflow", overflow, ("append", "error"))
 
-    def __repr__(self) -> str:
-        return f"Kendra({self.plan_id!r}, region={self.region!r})"
+    def _repr_arguments(self) -> str:
+        where = "" if self.is_at_home else f", base_url={self.base_url!r}"
+        return f"{self.plan_id!r}, region={self.region!r}{where}"
 
     @property
     def limits(self) -> Limits:
@@ -213,11 +214,11 @@ def _original_scores(documents: Sequence[Document], changes: Counter[str]) -> li
     """The first stage's scores where every document has one, or else its ranks: never a mixture of the two."""
     given = [document.score for document in documents if document.score is not None and math.isfinite(document.score)]
     if len(given) == len(documents):
-        changes[f"first-stage scores were cut to ±{MAX_SCORE:,.0f}"] = sum(abs(score) > MAX_SCORE for score in given)
+        changes[f"first-stage scores cut to ±{MAX_SCORE:,.0f}"] = sum(abs(score) > MAX_SCORE for score in given)
         return [max(-MAX_SCORE, min(MAX_SCORE, float(score))) for score in given]
-    changes["documents had no finite first-stage score, so that ranks stand for all scores"] = len(given) and len(
-        documents
-    ) - len(given)
+    changes["documents without a finite first-stage score, so that ranks stand for all"] = len(given) and len(documents) - len(
+        given
+    )
     return [float(len(documents) - index) for index in range(len(documents))]
 
 
@@ -246,8 +247,8 @@ def _fitted(kind: str, text: str, most: int, changes: Counter[str]) -> str:
     """*text* as the service takes it, and a note of what had to be changed."""
     clean = "" if is_blank(text) else printable(text)
     short = shortened(clean, most)
-    changes[f"{kind} held control or format characters, which were sent as spaces"] += clean != text and not is_blank(text)
-    changes[f"{kind} were cut to {most:,} characters"] += short != clean
+    changes[f"{kind} with control or format characters, which were sent as spaces"] += clean != text and not is_blank(text)
+    changes[f"{kind} cut to {most:,} characters"] += short != clean
     return short
 
 
@@ -273,10 +274,10 @@ def shortened(text: str, most: int) -> str:
 
 
 def _told(changes: Counter[str], skipped: Mapping[int, Skipped]) -> Iterator[str]:
-    yield from (f"{count} {what}" for what, count in changes.items() if count)
+    yield from (f"{what}: {count}" for what, count in changes.items() if count)
     over = sum(reason == "over_limit" for reason in skipped.values())
     if over:
-        yield f"{over} documents beyond the first {DOCUMENTS} were not ranked and follow in their order"
+        yield f"documents beyond the first {DOCUMENTS}, which were not ranked and follow in their order: {over}"
 
 
 def _positions(documents: Sequence[Content]) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""``python -m rerankkit.cli``, where the script is not on the path."""
+"""``python -m rerankkit``, where the command is not on the path."""
 
 from __future__ import annotations
 
