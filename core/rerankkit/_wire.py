@@ -97,7 +97,7 @@ def _mend(value: Tree) -> tuple[object, int]:
         return clean, int(clean != value)
     if isinstance(value, Mapping):
         pairs = [(_mend(name), _mend(item)) for name, item in value.items()]
-        return {str(name[0]): item[0] for name, item in pairs}, sum(name[1] + item[1] for name, item in pairs)
+        return {name[0]: item[0] for name, item in pairs}, sum(name[1] + item[1] for name, item in pairs)
     if isinstance(value, list | tuple):
         items = [_mend(item) for item in value]
         return [item for item, _ in items], sum(count for _, count in items)

@@ -7,11 +7,10 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from rerankkit import _engine
 from rerankkit._checks import check_integer, check_timeout
+from rerankkit._closing import Closing
 from rerankkit._http import Http, Transport
 from rerankkit._io import ASYNC, BLOCKING, IO, run
 from rerankkit._kendra_service import KendraService
@@ -45,7 +44,7 @@ class CreatedPlan:
     arn: str
 
 
-class KendraPlans:
+class KendraPlans(Closing):
     """Manages rescore execution plans.  A plan costs money for every hour it exists, used or not.
 
     Args:
@@ -135,20 +134,6 @@ class KendraPlans:
     def _parse_created(self, response: HttpResponse) -> CreatedPlan:
         answer = self._service.parse_answer(_Created, response)
         return CreatedPlan(answer.Id, answer.Arn)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def close(self) -> None:
         """Close what blocking calls opened; the object cannot be used after."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from rerankkit._checks import as_documents, as_items, check_query, check_timeout, check_top_n
+from rerankkit._closing import Closing
 from rerankkit._io import ASYNC, BLOCKING, IO, run
 from rerankkit.deadline import Deadline
 from rerankkit.types import D, RerankRequest, RerankResponse
@@ -34,7 +34,7 @@ class Reranker(Protocol):
         ...
 
 
-class BaseReranker(ABC):
+class BaseReranker(Closing, ABC):
     """A `Reranker` whose work is one coroutine that awaits only its `IO`.
 
     Attributes:
@@ -80,24 +80,3 @@ class BaseReranker(ABC):
             top_n=check_top_n(top_n),
             deadline=Deadline(self.timeout if timeout is None else check_timeout(timeout)),
         )
-
-    def close(self) -> None:  # noqa: B027 -- most rerankers hold nothing open
-        """Close what blocking calls opened; the object cannot be used after."""
-
-    async def aclose(self) -> None:
-        """Close what blocking calls and the running event loop opened."""
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
