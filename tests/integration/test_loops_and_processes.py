@@ -31,31 +31,31 @@ def echo(service: Service) -> Callable[[Received], Reply]:
     return service.scored(lambda query, text: float(query.split()[-1]) + float(text.split()[-1]) / 1_000)
 
 
-def ask(client: BaseReranker, number: int) -> None:
+def check(client: BaseReranker, number: int) -> None:
     response = client.rerank(f"query {number}", ["text 1", "text 2"])
     assert [result.relevance_score for result in response] == [number + 0.002, number + 0.001]
 
 
-async def aask(client: BaseReranker, number: int) -> None:
+async def check_async(client: BaseReranker, number: int) -> None:
     response = await client.arerank(f"query {number}", ["text 1", "text 2"])
     assert [result.relevance_score for result in response] == [number + 0.002, number + 0.001]
 
 
-async def aask_all(client: BaseReranker, numbers: range) -> None:
-    await asyncio.gather(*(aask(client, number) for number in numbers))
+async def check_all_async(client: BaseReranker, numbers: range) -> None:
+    await asyncio.gather(*(check_async(client, number) for number in numbers))
 
 
 def test_a_second_event_loop_works_with_the_same_object(service: Service, transport: Any) -> None:
     with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
         for _ in range(4):
-            asyncio.run(aask_all(client, range(5)))
-            ask(client, 7)
+            asyncio.run(check_all_async(client, range(5)))
+            check(client, 7)
 
 
 def test_two_threads_with_a_loop_each_work_with_the_same_object(service: Service, transport: Any) -> None:
     with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
         with ThreadPoolExecutor(2) as threads:
-            futures = [threads.submit(asyncio.run, aask_all(client, range(start, start + 30))) for start in (0, 100)]
+            futures = [threads.submit(asyncio.run, check_all_async(client, range(start, start + 30))) for start in (0, 100)]
             for future in futures:
                 future.result()
 
@@ -63,14 +63,14 @@ def test_two_threads_with_a_loop_each_work_with_the_same_object(service: Service
 def test_forty_threads_get_their_own_answers(service: Service, transport: Any) -> None:
     with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
         with ThreadPoolExecutor(40) as threads:
-            list(threads.map(lambda number: ask(client, number), range(400)))
+            list(threads.map(lambda number: check(client, number), range(400)))
 
 
 def test_a_blocking_call_works_inside_a_running_loop_as_in_a_notebook(service: Service, transport: Any) -> None:
     async def cell(client: Client) -> None:
-        ask(client, 1)
-        await aask(client, 2)
-        ask(client, 3)
+        check(client, 1)
+        await check_async(client, 2)
+        check(client, 3)
 
     with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
         asyncio.run(cell(client))
@@ -81,20 +81,20 @@ def test_a_forked_child_does_not_read_its_parents_answers(service: Service, tran
     """Both processes go on with one warm object at once; the server is a thread of the parent and answers by query."""
     with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
         if warmed == "sync":
-            ask(client, 1)
+            check(client, 1)
         else:
-            asyncio.run(aask_all(client, range(5)))
+            asyncio.run(check_all_async(client, range(5)))
         children = [_fork(lambda start=start: _work(client, start)) for start in (1_000, 2_000)]
         for number in range(50):
-            ask(client, number)
-        asyncio.run(aask_all(client, range(20)))
+            check(client, number)
+        asyncio.run(check_all_async(client, range(20)))
         assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
 
 
 def _work(client: Client, start: int) -> None:
     for number in range(start, start + 30):
-        ask(client, number)
-    asyncio.run(aask_all(client, range(start, start + 10)))
+        check(client, number)
+    asyncio.run(check_all_async(client, range(start, start + 10)))
 
 
 def _fork(work: Callable[[], None]) -> int:
@@ -112,10 +112,10 @@ def _fork(work: Callable[[], None]) -> int:
 
 def test_a_fork_inside_a_running_loop_works_in_the_child(transport: Any) -> None:
     async def scenario(client: Client) -> int:
-        await aask(client, 1)
-        child = _fork(lambda: ask(client, 2))
+        await check_async(client, 1)
+        child = _fork(lambda: check(client, 2))
         for number in range(20):
-            await aask(client, number)
+            await check_async(client, number)
         return os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1])
 
     with recorder(echo(COHERE)) as server, Client(COHERE.make(server.url), transport=transport) as client:
@@ -167,11 +167,11 @@ def test_a_pickled_client_does_not_take_the_environments_key_to_a_foreign_host(
 def test_connections_are_reused(service: Service, transport: Any) -> None:
     async def several(client: Client) -> None:
         for number in range(10):
-            await aask(client, number)
+            await check_async(client, number)
 
     with recorder(echo(service)) as server, Client(service.make(server.url), transport=transport) as client:
         for number in range(10):
-            ask(client, number)
+            check(client, number)
         assert server.connections == 1
         asyncio.run(several(client))
         assert server.connections == 2
@@ -183,8 +183,8 @@ def test_nothing_stays_open(service: Service, transport: Any) -> None:
         before = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(20):
             client = Client(service.make(server.url), transport=transport)
-            ask(client, number)
-            asyncio.run(aask(client, number))
+            check(client, number)
+            asyncio.run(check_async(client, number))
             if number % 2:
                 client.close()
             del client
@@ -215,7 +215,7 @@ def test_a_failed_call_in_batches_leaves_nothing_open(colour: str, transport: An
 def test_loops_that_have_ended_are_not_kept(transport: Any) -> None:
     with recorder(echo(COHERE)) as server, Client(COHERE.make(server.url), transport=transport) as client:
         for number in range(20):
-            asyncio.run(aask(client, number))
+            asyncio.run(check_async(client, number))
         gc.collect()
         assert client._http._pools._of_loops == {}
 
@@ -223,7 +223,7 @@ def test_loops_that_have_ended_are_not_kept(transport: Any) -> None:
 def test_aclose_ends_what_the_loop_opened(service: Service, transport: Any) -> None:
     async def scenario(url: str) -> int:
         async with Client(service.make(url), transport=transport) as client:
-            await aask(client, 1)
+            await check_async(client, 1)
         return sum(not task.done() for task in asyncio.all_tasks())
 
     with recorder(echo(service)) as server:
@@ -241,7 +241,7 @@ def test_many_calls_at_once_do_not_hold_up_the_loop(service: Service, transport:
     async def scenario(client: Client) -> float:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        await aask_all(client, range(50))
+        await check_all_async(client, range(50))
         return loop.time() - started
 
     with recorder(slow) as server, Client(service.make(server.url), transport=transport) as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -13,9 +13,9 @@ from pydantic import Field
 from rerankkit.emulator.service import (
     Answer,
     Call,
+    EmulatedService,
     Form,
     Refusal,
-    Scorer,
     bearer,
     blank,
     fill,
@@ -57,12 +57,8 @@ class _V1(Form):
     max_chunks_per_doc: int | None = Field(default=None, ge=1)
 
 
-class CohereEmulator:
+class CohereEmulator(EmulatedService):
     """``POST /v2/rerank`` and ``POST /v1/rerank``."""
-
-    def __init__(self, scorer: Scorer, keys: Collection[str] | None) -> None:
-        self._scorer = scorer
-        self._keys = keys
 
     def answer(self, call: Call) -> Answer:
         """The reply to *call*."""
@@ -78,7 +74,7 @@ class CohereEmulator:
         key = bearer(call)
         if key is None:
             raise _refusal(401, "no api key supplied")
-        if self._keys is not None and key not in self._keys:
+        if not self.accepts(key):
             raise _refusal(401, "invalid api token")
 
     def _v2(self, members: Mapping[str, Any]) -> Answer:
@@ -116,7 +112,7 @@ class CohereEmulator:
         return _answer("1", results, len(texts))
 
     def _ranked(self, query: str, texts: Sequence[str], top_n: int | None) -> list[tuple[int, float]]:
-        return ranked([round(probability(score), 8) for score in self._scorer(query, texts)], top_n)
+        return ranked([round(probability(score), 8) for score in self.scorer(query, texts)], top_n)
 
 
 def _check(model: str, query: str, texts: Sequence[str], too_many: int) -> None:

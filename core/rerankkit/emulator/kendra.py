@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from rerankkit.emulator.service import Answer, Call, Form, Refusal, Scorer, fill, json_object
+from rerankkit.emulator.service import Answer, Call, EmulatedService, Form, Refusal, Scorer, fill, json_object
 from rerankkit.providers.kendra import DOCUMENTS, DOCUMENTS_PER_GROUP, MAX_SCORE
 
 PLAN_ID = "00000000-0000-4000-8000-000000000000"
@@ -72,12 +72,11 @@ class _Create(Form):
     ClientToken: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 
-class KendraEmulator:
+class KendraEmulator(EmulatedService):
     """``POST /`` with the operation in ``X-Amz-Target``."""
 
     def __init__(self, scorer: Scorer, keys: Collection[str] | None) -> None:
-        self._scorer = scorer
-        self._keys = keys
+        super().__init__(scorer, keys)
         self._plans: dict[str, str] = {PLAN_ID: ""}
         self._by_token: dict[str, str] = {}
 
@@ -101,7 +100,7 @@ class KendraEmulator:
         parts = AUTHORIZATION.fullmatch(call.headers["authorization"])
         if parts is None or not set(parts["signed"].split(";")) >= MUST_BE_SIGNED:
             raise _refusal("IncompleteSignatureException", "Authorization header is not complete", 403)
-        if self._keys is not None and parts["key"] not in self._keys:
+        if not self.accepts(parts["key"]):
             raise _refusal("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
         return parts["region"]
 
@@ -112,7 +111,7 @@ class KendraEmulator:
             raise _refusal(
                 "ResourceNotFoundException", "The resource you want to use doesn't exist. Please check it and try again."
             )
-        scores = self._scorer(form.SearchQuery, [document.text() for document in form.Documents])
+        scores = self.scorer(form.SearchQuery, [document.text() for document in form.Documents])
         best: dict[str, tuple[float, float]] = {}
         for document, score in zip(form.Documents, scores, strict=True):
             name = document.GroupId or document.Id

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from rerankkit.emulator.service import Answer, Call, Form, Refusal, Scorer, blank, fill, json_object, probability, ranked
+from rerankkit.emulator.service import Answer, Call, Form, Refusal, blank, fill, json_object, probability, ranked
 from rerankkit.emulator.voyage import tokens
 from rerankkit.providers.pinecone import MODELS, PARAMETERS
 
@@ -26,26 +26,22 @@ class _Rerank(Form):
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
-class PineconeEmulator:
+class PineconeEmulator(EmulatedService):
     """``POST /rerank``."""
-
-    def __init__(self, scorer: Scorer, keys: Collection[str] | None) -> None:
-        self._scorer = scorer
-        self._keys = keys
 
     def answer(self, call: Call) -> Answer:
         """The reply to *call*."""
         if call.method != "POST" or call.path != "/rerank":
             raise _refusal(404, "Not found")
         key = call.headers.get("api-key")
-        if not key or (self._keys is not None and key not in self._keys):
+        if not key or not self.accepts(key):
             raise _refusal(401, "Invalid API key.")
         members = json_object(call.body)
         if members is None:
             raise _wrong_member("body", "not a JSON object")
         form = fill(_Rerank, members, _wrong_member)
         texts = _texts(form)
-        scores = [round(probability(score), 8) for score in self._scorer(form.query, texts)]
+        scores = [round(probability(score), 8) for score in self.scorer(form.query, texts)]
         results = [_result(form, index, score) for index, score in ranked(scores, form.top_n)]
         served = SERVED_BY.get(form.model, form.model)
         body = {"model": served, "data": results, "usage": {"rerank_units": 1}}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,12 +41,25 @@ class Refusal(Exception):  # noqa: N818 -- not an error of this program, but the
         self.answer = answer
 
 
-class EmulatedService(Protocol):
-    """One service."""
+class EmulatedService(ABC):
+    """One service.
 
+    Args:
+        scorer: Ranks in the place of the service's models.
+        keys: Those that are accepted; None accepts any.
+    """
+
+    def __init__(self, scorer: Scorer, keys: Collection[str] | None) -> None:
+        self.scorer = scorer
+        self._keys = keys
+
+    @abstractmethod
     def answer(self, call: Call) -> Answer:
         """The reply to *call*; an error reply may be raised as a `Refusal`."""
-        ...
+
+    def accepts(self, key: str) -> bool:
+        """Whether *key* is one of those that are accepted."""
+        return self._keys is None or key in self._keys
 
 
 class Form(BaseModel):

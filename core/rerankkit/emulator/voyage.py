@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -12,9 +12,9 @@ from pydantic import Field
 from rerankkit.emulator.service import (
     Answer,
     Call,
+    EmulatedService,
     Form,
     Refusal,
-    Scorer,
     bearer,
     blank,
     fill,
@@ -36,26 +36,22 @@ class _Rerank(Form):
     truncation: bool = True
 
 
-class VoyageEmulator:
+class VoyageEmulator(EmulatedService):
     """``POST /v1/rerank``."""
-
-    def __init__(self, scorer: Scorer, keys: Collection[str] | None) -> None:
-        self._scorer = scorer
-        self._keys = keys
 
     def answer(self, call: Call) -> Answer:
         """The reply to *call*."""
         if call.method != "POST" or call.path != "/v1/rerank":
             raise _refusal(404, "Not Found")
         key = bearer(call)
-        if key is None or (self._keys is not None and key not in self._keys):
+        if key is None or not self.accepts(key):
             raise _refusal(401, "Provided API key is invalid.")
         members = json_object(call.body)
         if members is None:
             raise _wrong_member("body", "not valid JSON")
         form = fill(_Rerank, members, _wrong_member)
         tokens = _check(form)
-        scores = [bfloat16(probability(score)) for score in self._scorer(form.query, form.documents)]
+        scores = [bfloat16(probability(score)) for score in self.scorer(form.query, form.documents)]
         results = [self._result(form, index, score) for index, score in ranked(scores, form.top_k)]
         body = {"object": "list", "data": results, "model": form.model, "usage": {"total_tokens": tokens}}
         return Answer(body, headers={"x-request-id": uuid.uuid4().hex})
