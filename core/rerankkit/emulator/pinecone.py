@@ -8,7 +8,18 @@ from typing import Any
 
 from pydantic import Field
 
-from rerankkit.emulator.service import Answer, Call, Form, Refusal, blank, fill, json_object, probability, ranked
+from rerankkit.emulator.service import (
+    Answer,
+    Call,
+    EmulatedService,
+    Form,
+    Refusal,
+    blank,
+    fill,
+    json_object,
+    probability,
+    ranked,
+)
 from rerankkit.emulator.voyage import tokens
 from rerankkit.providers.pinecone import MODELS, PARAMETERS
 
