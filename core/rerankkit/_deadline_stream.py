@@ -7,6 +7,7 @@ computed at that read.  (In an event loop, cancelling does the same.)
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from rerankkit.deadline import Deadline
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     import httpcore
 
+LONGEST_WAIT = 86_400.0  # seconds; sockets refuse what their clock cannot hold
 CHUNK = 65_536  # bytes handed to the socket at once; the time is looked at in between
 
 
@@ -33,8 +35,14 @@ class Timeout(float):
         return timeout
 
 
-def _left(timeout: float | None) -> float | None:
-    return timeout.deadline.remaining() if isinstance(timeout, Timeout) else timeout
+def _time_for(timeout: float | None, too_late: type[Exception]) -> float | None:
+    """Seconds that the next wait may take."""
+    left = timeout.deadline.remaining() if isinstance(timeout, Timeout) else timeout
+    if left is None:
+        return None
+    if left <= 0:  # to a socket, a timeout of 0 means something else
+        raise too_late("the deadline has passed")
+    return min(left, LONGEST_WAIT)
 
 
 class DeadlineBackend:
@@ -59,11 +67,38 @@ class DeadlineBackend:
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> DeadlineStream:
-        stream = self._inner.connect_tcp(host, port, _left(timeout), local_address, socket_options)
+        stream = self._connect(self._addresses(host, port), port, timeout, local_address, socket_options)
         if self._is_closed():
             stream.close()
             raise self._core.ConnectError("the client was closed")
         return DeadlineStream(stream, self._core.ReadTimeout)
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """All that the name stands for: the socket library would give each of them the whole time."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise self._core.ConnectError(str(error)) from error
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def _connect(
+        self,
+        addresses: list[str],
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
+    ) -> httpcore.NetworkStream:
+        """A connection to the first address that answers; each may take its share of the time left."""
+        first, *others = addresses
+        left = _time_for(timeout, self._core.ConnectTimeout)
+        share = None if left is None else left / len(addresses)
+        try:
+            return self._inner.connect_tcp(first, port, share, local_address, socket_options)
+        except (self._core.ConnectError, self._core.ConnectTimeout):
+            if not others:
+                raise
+        return self._connect(others, port, timeout, local_address, socket_options)
 
 
 class DeadlineStream:
@@ -74,25 +109,20 @@ class DeadlineStream:
         self._too_late = too_late
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._time_for(timeout))
+        return self._inner.read(max_bytes, _time_for(timeout, self._too_late))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), CHUNK):
-            self._inner.write(buffer[start : start + CHUNK], self._time_for(timeout))
+            self._inner.write(buffer[start : start + CHUNK], _time_for(timeout, self._too_late))
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> DeadlineStream:
-        return DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, self._time_for(timeout)), self._too_late)
+        left = _time_for(timeout, self._too_late)
+        return DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left), self._too_late)
 
     def close(self) -> None:
         self._inner.close()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- httpcore's signature
         return self._inner.get_extra_info(info)
-
-    def _time_for(self, timeout: float | None) -> float | None:
-        left = _left(timeout)
-        if left is not None and left <= 0:  # to a socket, a timeout of 0 means something else
-            raise self._too_late("the deadline has passed")
-        return left

@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from rerankkit._secret import Secret, SecretValue, environment
 from rerankkit.errors import InvalidRequestError
 
-HOST_FORM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST_FORM = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,11 @@ def check_url(url: object, *, allow_http: bool) -> str:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is no number
+        port = parts.port  # raises for one that is no number
     except ValueError as error:
         raise InvalidRequestError(f"base_url is malformed: {error}") from None
+    if port == 0:
+        raise InvalidRequestError("base_url is malformed: port 0 is none")
     return parts
 
 

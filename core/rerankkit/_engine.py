@@ -16,6 +16,7 @@ from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import (
     APIConnectionError,
+    AuthenticationError,
     DeadlineExceededError,
     InvalidResponseError,
     ProviderError,
@@ -61,7 +62,9 @@ async def rerank(io: IO, http: Http, provider: Provider, request: RerankRequest[
     provider.check_query(request.query)
     prepared = provider.prepare(request.items)
     line = Line(io, http, provider, policy, request.deadline)
-    jobs = [partial(score, line, provider, batch) for batch in plan(provider, request, prepared)]
+    batches = plan(provider, request, prepared)
+    share = policy.concurrency // max(1, min(len(batches), policy.concurrency))
+    jobs = [partial(score, line, provider, batch, share) for batch in batches]
     scored = await io.gather(jobs, policy.concurrency)
     return merge(provider, request, prepared, list(chain.from_iterable(scored)))
 
@@ -98,7 +101,7 @@ def _chunks_by_tokens(query: str, contents: Mapping[int, Content], limits: Limit
     chunk: list[int] = []
     total = 0
     for index, content in contents.items():
-        tokens = of_query + most_tokens(content if isinstance(content, str) else str(content))
+        tokens = of_query + most_tokens(str(content))
         tokens = min(tokens, limits.pair_tokens or tokens)  # the service cuts longer pairs, or refuses them singly
         if chunk and (len(chunk) == limits.documents or total + tokens > most):
             yield chunk
@@ -119,8 +122,11 @@ class ScoredBatch:
     reply: Reply
 
 
-async def score(line: Line, provider: Provider, batch: Batch) -> list[ScoredBatch]:
-    """The scores of *batch*, in halves if the service finds it too large: token counts here are estimates."""
+async def score(line: Line, provider: Provider, batch: Batch, share: int) -> list[ScoredBatch]:
+    """The scores of *batch*, in halves if the service finds it too large: token counts here are estimates.
+
+    *share* is how many of the call's requests may be its own at a time.
+    """
     request = provider.build_request(batch)
     try:
         reply, attempts = await attempt(line, request, partial(provider.parse_response, batch))
@@ -130,8 +136,8 @@ async def score(line: Line, provider: Provider, batch: Batch) -> list[ScoredBatc
         refused = error.attempts
     else:
         return [ScoredBatch(batch, reply.after(attempts, request.warnings))]
-    halves = [partial(score, line, provider, half) for half in batch.halves()]
-    first, *others = chain.from_iterable(await line.io.gather(halves, line.policy.concurrency))
+    halves = [partial(score, line, provider, half, max(1, share // 2)) for half in batch.halves()]
+    first, *others = chain.from_iterable(await line.io.gather(halves, min(2, share)))
     return [replace(first, reply=first.reply.after(refused)), *others]
 
 
@@ -149,6 +155,8 @@ async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpRespons
             delay = line.policy.retry.delay(error, attempts)
             if delay is None or not line.deadline.allows(delay):
                 raise
+            if isinstance(error, AuthenticationError):
+                line.service.forget_credentials()
             last = error
         logger.info("%s; attempt %d follows in %.2f s", last, attempts + 1, delay)
         await line.io.sleep(delay)
@@ -175,12 +183,19 @@ async def exchange(line: Line, request: HttpRequest, parse: Callable[[HttpRespon
         raise InvalidResponseError(str(error), provider=service.name, model=service.model) from error
     except TransportError as error:
         raise APIConnectionError(tidy(str(error)), provider=service.name, model=service.model) from error
+    response = _masked(service, response)
     if response.status != 200:  # noqa: PLR2004 -- none of the services documents another success
         raise service.error(response)
     try:
         return parse(response)
     except ValueError as error:
         raise _invalid(service, response, error) from error
+
+
+def _masked(service: Service, response: HttpResponse) -> HttpResponse:
+    """*response* without the caller's key, which a service, or a proxy before it, may have echoed anywhere."""
+    content = service.mask(response.content.decode("latin-1")).encode("latin-1")
+    return replace(response, headers={name: service.mask(value) for name, value in response.headers.items()}, content=content)
 
 
 async def _authenticated(line: Line, request: HttpRequest) -> HttpRequest:
@@ -191,7 +206,7 @@ async def _authenticated(line: Line, request: HttpRequest) -> HttpRequest:
 
 def _invalid(service: Service, response: HttpResponse, error: ValueError) -> InvalidResponseError:
     return InvalidResponseError(
-        tidy(f"the answer is not what the service documents: {service.mask(str(error))}"),
+        tidy(f"the answer is not what the service documents: {error}"),
         provider=service.name,
         model=service.model,
         status_code=response.status,

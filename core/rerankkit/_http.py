@@ -13,7 +13,7 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing, contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -56,6 +56,12 @@ def load(name: Transport) -> Library:
         raise InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'") from error
 
 
+def check_transport(transport: Transport | None) -> Transport | None:
+    if transport not in (None, "httpx", "httpx2"):
+        raise InvalidRequestError(f"transport must be 'httpx', 'httpx2', or None for what is installed, got {transport!r}")
+    return transport
+
+
 @cache
 def default_transport() -> Transport:
     """httpx2 where it is installed: the same interface, maintained, and much faster under concurrency."""
@@ -73,7 +79,8 @@ def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for *url*; never one for this machine itself."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(host):
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    if is_loopback(host) or proxy_bypass(f"{host}:{port}"):
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -84,10 +91,8 @@ class Http:
     """Sends requests to one base URL; safe to share among threads, event loops and forked processes."""
 
     def __init__(self, base_url: str, transport: Transport | None = None) -> None:
-        if transport not in (None, "httpx", "httpx2"):
-            raise InvalidRequestError(f"transport must be 'httpx', 'httpx2', or None for what is installed, got {transport!r}")
         self.base_url = base_url
-        self.transport: Transport = transport or default_transport()
+        self.transport: Transport = check_transport(transport) or default_transport()
         self._closed = False
         self._pools = self._new_pools()
 
@@ -102,7 +107,7 @@ class Http:
             TransportError: None can come.
             OversizedReplyError: It does not end.
         """
-        with self._translated(request):
+        with self._translated(request, deadline):
             pool = self._open_pools().blocking(self)
             response = pool.handle_request(self._prepare(request, deadline))
             content = bytearray()
@@ -113,7 +118,7 @@ class Http:
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """The same in the running event loop; the caller bounds it by *deadline*."""
-        with self._translated(request):
+        with self._translated(request, deadline):
             pool = await self._open_pools().of_loop(self)
             response = await pool.handle_async_request(self._prepare(request, deadline))
             content = bytearray()
@@ -156,15 +161,19 @@ class Http:
         )
 
     @contextmanager
-    def _translated(self, request: HttpRequest) -> Generator[None]:
+    def _translated(self, request: HttpRequest, deadline: Deadline) -> Generator[None]:
         library = load(self.transport).httpx
         try:
             yield
-        except library.TimeoutException as error:
-            raise TimeoutError(type(error).__name__) from error
         except (library.HTTPError, ConnectionError) as error:
+            if isinstance(error, library.TimeoutException) and not deadline.remaining():
+                raise TimeoutError(type(error).__name__) from error
             place = urlsplit(request.url).netloc
-            what = "cannot connect to" if isinstance(error, library.ConnectError) else "no complete answer from"
+            what = (
+                "cannot connect to"
+                if isinstance(error, library.ConnectError | library.ConnectTimeout)
+                else "no complete answer from"
+            )
             raise TransportError(f"{what} {place} ({type(error).__name__}: {_reason(error)})") from error
 
 
@@ -205,7 +214,7 @@ class _Pools:
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
-            pool = load(http.transport).httpx.AsyncHTTPTransport(**_options(http))
+            pool = _open(http, load(http.transport).httpx.AsyncHTTPTransport)
             found = self._of_loops[loop] = _LoopPool(pool, self._keep(loop, pool))
             await anext(found.keeper)
         return found.pool
@@ -241,7 +250,7 @@ class _Pools:
 
 def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
     library = load(http.transport)
-    pool = library.httpx.HTTPTransport(**_options(http))
+    pool = _open(http, library.httpx.HTTPTransport)
     # The library hands no network backend through to its pool; tests on real sockets hold this line for each.
     backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
     pool._pool._network_backend = backend  # noqa: SLF001 -- see above
@@ -258,8 +267,22 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _options(http: Http) -> Mapping[str, Any]:
-    return {"verify": ssl_context(http.transport), "proxy": proxy_for(http.base_url)}
+def _open(http: Http, transport: Callable[..., Any]) -> Any:  # noqa: ANN401 -- the library's own transport
+    """A pool, by way of the environment's proxy.
+
+    Raises:
+        InvalidRequestError: The library cannot use that proxy; its address is not shown, it may hold a password.
+    """
+    proxy = proxy_for(http.base_url)
+    try:
+        _ = urlsplit(proxy or "").port  # raises for one that cannot be
+        return transport(verify=ssl_context(http.transport), proxy=proxy)
+    except (ValueError, ImportError, load(http.transport).httpx.InvalidURL):
+        scheme, host = (proxy or "").partition("://")[0], urlsplit(http.base_url).hostname
+    raise InvalidRequestError(
+        f"the environment's proxy for {host} ({scheme}://...) cannot be used: http:// and https:// can, socks5:// with the "
+        f"package socksio; correct HTTPS_PROXY or ALL_PROXY, or put {host} into NO_PROXY"
+    )
 
 
 def _add(content: bytearray, chunk: bytes) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
+import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+import anyio
 
 from rerankkit._http import Http
 from rerankkit._wire import HttpRequest, HttpResponse
@@ -41,7 +43,7 @@ class IO(Protocol):
         """The result of a function that computes or blocks, without stopping others meanwhile.
 
         Raises:
-            TimeoutError: There is none before *deadline* (not raised by the blocking IO, which cannot interrupt it).
+            TimeoutError: There is none before *deadline*; the function itself is not interrupted.
         """
         ...
 
@@ -50,30 +52,42 @@ class IO(Protocol):
         ...
 
 
+_FAILED: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("rerankkit_failed", default=None)
+"""Set, in the threads of one gathering, once one of them has failed: the others begin nothing more."""
+
+
 class _Blocking:
     """Blocks the calling thread; batches go out in threads of their own."""
 
     async def send(self, http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        failed = _FAILED.get()
+        if failed is not None and failed.is_set():
+            raise CancelledError
         return http.send(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 -- blocking is this class's job
+        failed = _FAILED.get() or threading.Event()
+        if failed.wait(seconds):
+            raise CancelledError
 
     async def offload(self, function: Callable[[], T], deadline: Deadline) -> T:
-        return function()
+        executor = ThreadPoolExecutor(1, thread_name_prefix="rerankkit")
+        try:
+            return executor.submit(contextvars.copy_context().run, function).result(deadline.remaining())
+        finally:
+            executor.shutdown(wait=False)
 
     async def gather(self, jobs: Sequence[Job[T]], limit: int) -> list[T]:
-        if len(jobs) <= 1:
+        if len(jobs) <= 1 or limit == 1:
             return [await job() for job in jobs]
+        failed = _FAILED.get() or threading.Event()
         executor = ThreadPoolExecutor(min(limit, len(jobs)), thread_name_prefix="rerankkit")
         try:
-            futures = [executor.submit(contextvars.copy_context().run, _start, job) for job in jobs]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            failure = next((future.exception() for future in futures if future.done() and future.exception()), None)
-            if failure is not None:
-                raise failure
-            return [future.result() for future in futures]
-        finally:  # after a failure: what is under way ends by itself, at the deadline at the latest
+            return _results([executor.submit(contextvars.copy_context().run, _start, job, failed) for job in jobs])
+        except BaseException:
+            failed.set()  # what is under way ends by itself, at the deadline at the latest
+            raise
+        finally:
             executor.shutdown(wait=False, cancel_futures=True)
 
 
@@ -82,7 +96,7 @@ class _Async:
 
     async def send(self, http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         async with asyncio.timeout(deadline.remaining()):
-            return await http.asend(request, deadline)
+            return await _cancelled_in_scope(lambda: http.asend(request, deadline))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -92,7 +106,7 @@ class _Async:
             return await asyncio.to_thread(function)
 
     async def gather(self, jobs: Sequence[Job[T]], limit: int) -> list[T]:
-        if len(jobs) <= 1:
+        if len(jobs) <= 1 or limit == 1:
             return [await job() for job in jobs]
         slots = asyncio.Semaphore(limit)
 
@@ -110,6 +124,30 @@ class _Async:
         raise first
 
 
+async def _cancelled_in_scope(job: Job[T]) -> T:
+    """The result of *job*; a cancellation reaches it by way of a scope.
+
+    HTTP libraries shield the return of a connection to its pool from scopes, not from the cancellation of a task: one
+    that comes there would leave the connection taken for ever.
+    """
+    scope = anyio.CancelScope()
+
+    async def scoped() -> T:
+        with scope:
+            return await job()
+        raise asyncio.CancelledError
+
+    task = asyncio.create_task(scoped())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        scope.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody is told that it was not
+        raise
+
+
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that ended a group: the engine's callers know no exception groups."""
     first = failures.exceptions[0]
@@ -120,7 +158,17 @@ BLOCKING: IO = _Blocking()
 ASYNC: IO = _Async()
 
 
-def _start(job: Job[T]) -> T:
+def _results(futures: Sequence[Future[T]]) -> list[T]:
+    """All results, or the first failure."""
+    wait(futures, return_when=FIRST_EXCEPTION)
+    failure = next((future.exception() for future in futures if future.done() and future.exception()), None)
+    if failure is not None:
+        raise failure
+    return [future.result() for future in futures]
+
+
+def _start(job: Job[T], failed: threading.Event) -> T:
+    _FAILED.set(failed)
     return run(job())
 
 

@@ -8,20 +8,16 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping
-from typing import TypeVar
 
 from rerankkit import errors
 from rerankkit._checks import check_flag
 from rerankkit._endpoint import check_url
-from rerankkit._parsing import Answer, parse
 from rerankkit._secret import SecretValue, environment
 from rerankkit._sigv4 import Keys, Signer, profile_region
 from rerankkit._wire import HttpRequest, HttpResponse, Json, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
 from rerankkit.retry import RETRYABLE_STATUSES
 from rerankkit.service import Service
-
-A = TypeVar("A", bound=Answer)
 
 TARGET = "AWSKendraRerankingFrontendService"
 CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -38,6 +34,19 @@ DNS_SUFFIXES: Mapping[str, str] = {  # by the region's prefix; botocore's endpoi
     "": "api.aws",
 }
 
+THROTTLES = (  # botocore 1.44.5, the codes its standard retry mode takes for throttling
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "SlowDown",
+)
+
 # The type is in the body: the API reference answers 400 for all of the caller's errors, the service model of
 # 2026-07-23 with 402, 403, 404, 409 and 429.  Both are understood.
 ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
@@ -47,13 +56,13 @@ ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
     "ResourceNotFoundException": errors.NotFoundError,
     "ResourceUnavailableException": errors.NotFoundError,
     "ServiceQuotaExceededException": errors.PaymentRequiredError,
-    "ThrottlingException": errors.RateLimitError,
-    "TooManyRequestsException": errors.RateLimitError,
+    **dict.fromkeys(THROTTLES, errors.RateLimitError),
     "InternalServerException": errors.ServerError,
     "InternalFailure": errors.ServerError,
     "ServiceUnavailable": errors.ServerError,
     "UnrecognizedClientException": errors.AuthenticationError,
     "InvalidSignatureException": errors.AuthenticationError,
+    "SignatureDoesNotMatch": errors.AuthenticationError,
     "IncompleteSignatureException": errors.AuthenticationError,
     "IncompleteSignature": errors.AuthenticationError,
     "MissingAuthenticationTokenException": errors.AuthenticationError,
@@ -108,10 +117,6 @@ class KendraService(Service):
         headers = {"X-Amz-Target": f"{TARGET}.{name}", "Content-Type": CONTENT_TYPE}
         return HttpRequest(f"{self.base_url}/", headers, content, warnings)
 
-    def parse_answer(self, form: type[A], response: HttpResponse) -> A:
-        """The members of an answer."""
-        return parse(form, response.content)
-
     def error_message(self, answer: Mapping[str, object]) -> str | None:
         """The member ``message``, or ``Message``."""
         message = answer.get("message") or answer.get("Message")
@@ -125,9 +130,13 @@ class KendraService(Service):
         """By class; an expired token is, if the credential chain may yield a fresh one."""
         kind = error_type(response)
         if kind in EXPIRED:
-            return self._signer.forget()
+            return self._signer.refreshes
         known = ERROR_CLASSES.get(kind)
         return known.retryable_by_default if known else response.status in RETRYABLE_STATUSES
+
+    def forget_credentials(self) -> None:
+        """Ask the credential chain again."""
+        self._signer.forget()
 
     def request_id(self, response: HttpResponse) -> str | None:
         """The header ``x-amzn-RequestId``."""
@@ -165,7 +174,8 @@ def _find_region(region: str | None, profile: str | None) -> str:
 def _given_url(base_url: str | None, *, fips: bool, allow_http: bool) -> str | None:
     given = base_url or environment(URL_NAMES)
     if given and fips:
-        raise InvalidRequestError("fips chooses among AWS's own endpoints: leave out base_url=, or fips=")
+        where = "base_url=" if base_url else f"the environment's {' or '.join(URL_NAMES)}"
+        raise InvalidRequestError(f"fips chooses among AWS's own endpoints: leave out {where}, or fips=")
     return check_url(given, allow_http=allow_http) if given else None
 
 

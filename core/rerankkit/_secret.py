@@ -87,7 +87,12 @@ class Secret:
 
     def mask(self, text: str) -> str:
         """*text* without the key, should a service have echoed it."""
-        return text.replace(self._value, "**********") if self._value and len(self._value) >= SHORTEST_KEY else text
+        return masked(text, self._value or "")
+
+
+def masked(text: str, secret: str) -> str:
+    """*text* without *secret*."""
+    return text.replace(secret, "**********") if len(secret) >= SHORTEST_KEY else text
 
 
 def environment(names: Sequence[str]) -> str | None:

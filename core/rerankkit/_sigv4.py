@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rerankkit._secret import Secret, SecretValue, check_key
+from rerankkit._secret import Secret, SecretValue, check_key, masked
 from rerankkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Signer:
         self._profile = profile
         self._lock = threading.Lock()
         self._credentials: Any = None
+        self._used: list[str] = []
 
     def __repr__(self) -> str:
         return f"Signer({self.region!r})"
@@ -76,28 +79,79 @@ class Signer:
         unsigned = botocore.awsrequest.AWSRequest(
             request.method, request.url, headers=dict(request.headers), data=request.content
         )
-        botocore.auth.SigV4Auth(self._find(), SERVICE, self.region).add_auth(unsigned)
+        credentials = self._find()
+        with _unlogged():
+            botocore.auth.SigV4Auth(credentials, SERVICE, self.region).add_auth(unsigned)
         return {name: value for name, value in unsigned.headers.items() if name not in request.headers}
 
-    def forget(self) -> bool:
-        """Drop the credentials that were found; whether the chain may find fresh ones."""
-        self._credentials = None
+    @property
+    def refreshes(self) -> bool:
+        """Whether others may be found: the chain's, not the caller's."""
         return self._keys is None
 
+    def forget(self) -> None:
+        """Drop the credentials that were found."""
+        self._credentials = None
+
     def mask(self, text: str) -> str:
-        """*text* without the caller's keys."""
-        if self._keys is None:
-            return text
-        masked = self._keys.secret_access_key.mask(text)
-        return self._keys.session_token.mask(masked) if self._keys.session_token else masked
+        """*text* without the secrets that were last signed with."""
+        for secret in self._used:
+            text = masked(text, secret)
+        return text
 
     def _find(self) -> Any:  # noqa: ANN401 -- botocore is untyped
-        found = self._credentials
-        if found is None:
-            with self._lock:
-                found = self._credentials or (_chain(self._profile) if self._keys is None else _given(self._keys))
-                self._credentials = found
-        return found.get_frozen_credentials()
+        """What to sign with now.
+
+        Raises:
+            InvalidRequestError: There is nothing, it cannot be read, or it has not the form of keys.
+        """
+        with _translated():
+            found = self._credentials
+            if found is None:
+                with self._lock:
+                    found = self._credentials or (_chain(self._profile) if self._keys is None else _given(self._keys))
+                    self._credentials = found
+            frozen = found.get_frozen_credentials()
+        parts = [frozen.access_key, frozen.secret_key, *([] if frozen.token is None else [frozen.token])]
+        _, *self._used = [check_key("kendra", part) for part in parts]
+        return frozen
+
+
+class _NotWhileSigning(logging.Filter):
+    """Keeps botocore from logging, at DEBUG, the session token and what else it signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "signing", False)
+
+
+_FILTER = _NotWhileSigning()
+
+
+@contextmanager
+def _unlogged() -> Generator[None]:
+    """No log of botocore's from this thread."""
+    logging.getLogger("botocore.auth").addFilter(_FILTER)  # once: a logger knows the filters it has
+    _FILTER.here.signing = True
+    try:
+        yield
+    finally:
+        _FILTER.here.signing = False
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """Whatever botocore cannot read of configuration and credentials is the caller's to mend."""
+    botocore = _botocore()
+    try:
+        yield
+    except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
+        if isinstance(error, InvalidRequestError):
+            raise
+        raise InvalidRequestError(f"kendra cannot get AWS credentials or settings ({type(error).__name__}): {error}") from error
 
 
 def _botocore() -> ModuleType:
@@ -138,5 +192,6 @@ def profile_region(profile: str | None) -> str | None:
     """The region that the AWS configuration files name; None where botocore or the entry is missing."""
     if importlib.util.find_spec("botocore") is None:
         return None
-    region = _session(profile).get_config_variable("region")
+    with _translated():
+        region = _session(profile).get_config_variable("region")
     return region if isinstance(region, str) else None

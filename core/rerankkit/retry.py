@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from rerankkit._checks import check_integer, is_number
 from rerankkit.errors import InvalidRequestError, ProviderError, RateLimitError
 
+MOST_DOUBLINGS = 60  # beyond the age of the universe; a float holds 1,024
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -50,7 +51,14 @@ class Retry:
         if error.retry_after is not None:
             return error.retry_after + jitter() * self.base_delay
         base = self.rate_limit_delay if isinstance(error, RateLimitError) else self.base_delay
-        return jitter() * min(self.max_delay, base * 2.0 ** (attempt - 1))
+        return jitter() * min(self.max_delay, base * 2.0 ** min(attempt - 1, MOST_DOUBLINGS))
+
+
+def check_retry(retry: object) -> Retry:
+    """*retry*, or the usual one for None."""
+    if retry is not None and not isinstance(retry, Retry):
+        raise InvalidRequestError(f"retry must be a Retry, such as Retry(attempts=1), got {retry!r}")
+    return retry or Retry()
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -80,7 +88,7 @@ def _until(value: str | None, now: datetime) -> float | None:
     """Seconds from *now* until the HTTP date *value*."""
     try:
         moment = parsedate_to_datetime(value or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:  # RFC 9110: an HTTP date is in GMT
         moment = moment.replace(tzinfo=UTC)

@@ -60,8 +60,8 @@ class Service(ABC):
         """The text of an error reply's JSON object; None if it has not the documented form."""
 
     def error_class(self, response: HttpResponse, message: str) -> type[ProviderError]:
-        """Who is at fault."""
-        default = errors.ServerError if response.status >= 500 else errors.BadRequestError  # noqa: PLR2004 -- RFC 9110
+        """Who is at fault: by the hundreds of the status, where it is none of those that say more."""
+        default = {4: errors.BadRequestError, 5: errors.ServerError}.get(response.status // 100, errors.InvalidResponseError)
         return ERROR_CLASSES.get(response.status, default)
 
     def is_retryable(self, response: HttpResponse, message: str) -> bool:
@@ -75,6 +75,10 @@ class Service(ABC):
     def mask(self, text: str) -> str:
         """*text* without any secret of this provider, should a service have echoed one."""
         return text
+
+    def forget_credentials(self) -> None:
+        """The service did not take them, and may take fresh ones: find them anew at the next request."""
+        return
 
     def error(self, response: HttpResponse) -> ProviderError:
         """The exception that a reply with another status than 200 stands for."""
@@ -92,10 +96,17 @@ class Service(ABC):
         )
 
     def _describe(self, response: HttpResponse) -> str:
-        if 300 <= response.status < 400:  # noqa: PLR2004 -- RFC 9110
-            host = urlsplit(response.headers.get("location", "")).hostname or "another address"
+        if response.status // 100 == 3 and "location" in response.headers:  # noqa: PLR2004 -- RFC 9110
+            host = _host(response.headers["location"])
             return f"redirected to {host}; redirects are never followed, because keys would follow too: set base_url="
-        return tidy(self.mask(self.error_message(decode(response.content)) or _page_text(response)))
+        return tidy(self.error_message(decode(response.content)) or _page_text(response))
+
+
+def _host(url: str) -> str:
+    try:
+        return tidy(urlsplit(url).hostname or "another path")
+    except ValueError:
+        return "an address that is none"
 
 
 def _page_text(response: HttpResponse) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -246,3 +247,29 @@ def test_many_calls_at_once_do_not_hold_up_the_loop(service: Service, transport:
 
     with recorder(slow) as server, Client(service.make(server.url), transport=transport) as client:
         assert asyncio.run(scenario(client)) < 3, "one after the other they would take ten seconds"
+
+
+@pytest.mark.parametrize("ended_by", ["cancelling", "the deadline"])
+def test_calls_that_are_ended_anywhere_give_their_connections_back(transport: Any, ended_by: str) -> None:
+    """A connection that stays taken after a cancellation is one less for ever: a few dozen of them, and nothing works."""
+    chance = random.Random(4)
+
+    def answer(request: Received) -> Reply:
+        time.sleep(chance.random() * 0.01)
+        return COHERE.scored(lambda *_: 0.5)(request)
+
+    async def storm(client: Client) -> int:
+        for _ in range(60):
+            timeouts = [chance.random() * 0.02 + 0.001 if ended_by == "the deadline" else None for _ in range(15)]
+            calls = [asyncio.create_task(client.arerank("q", ["a"], timeout=timeout)) for timeout in timeouts]
+            for call in calls:
+                await asyncio.sleep(chance.random() * 0.002)
+                if ended_by == "cancelling" and chance.random() < 0.8:
+                    call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        (pool,) = client._http._pools._of_loops.values()
+        return len(pool.pool._pool._requests)
+
+    with recorder(answer) as server, Client(COHERE.make(server.url), transport=transport) as client:
+        assert asyncio.run(storm(client)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from helpers.services import COHERE, KENDRA, PINECONE, SERVICES, VOYAGE, Service
 from helpers.ways import run
 from rerankkit import (
     APIConnectionError,
+    BadRequestError,
     Client,
     DeadlineExceededError,
     KendraPlans,
@@ -230,3 +232,43 @@ def test_a_listwise_request_is_never_halved(colour: str) -> None:
             run(colour, client, "rerank", "q", ["a", "b", "c"])
     assert len(server.requests) == 1
     assert len(SERVICES) == 4
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 8])
+def test_halving_does_not_exceed_the_concurrency(colour: str, concurrency: int) -> None:
+    working, most, lock = 0, 0, threading.Lock()
+
+    def answer(request: Received) -> Reply:
+        nonlocal working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+        time.sleep(0.02)
+        with lock:
+            working -= 1
+        texts = request.json["documents"]
+        return Reply({}, 413) if len(texts) > 250 else Reply(VOYAGE.answer([(index, 0.5) for index in range(len(texts))]))
+
+    with recorder(answer) as server, Client(VOYAGE.make(server.url), concurrency=concurrency) as client:
+        assert len(run(colour, client, "rerank", "q", ["text"] * 3_000)) == 3_000
+    assert most <= concurrency
+    assert len(server.requests) == 3 * (1 + 2 + 4)
+
+
+def test_a_failed_call_in_batches_sends_nothing_more(colour: str) -> None:
+    def answer(request: Received) -> Reply:
+        refused = "text 0" in request.json["documents"]
+        return Reply({"detail": "no"}, 400) if refused else Reply({}, 503, {"Retry-After": "0.1"})
+
+    with recorder(answer) as server, Client(VOYAGE.make(server.url), retry=Retry(attempts=9)) as client:
+        with pytest.raises(BadRequestError):
+            run(colour, client, "rerank", "q", [f"text {index}" for index in range(3_000)])
+        time.sleep(0.05)  # what was under way arrives
+        sent = len(server.requests)
+        time.sleep(0.4)
+        assert len(server.requests) == sent
+
+
+def test_very_many_attempts_are_possible() -> None:
+    retry = Retry(attempts=2_000, base_delay=0, rate_limit_delay=0)
+    assert retry.delay(ServerError("x"), 1_999) == 0
