@@ -49,6 +49,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
         Raises:
             rerankkit.RerankError: See `rerankkit.BaseReranker.rerank`.
         """
+        documents = list(documents)
         response = self._reranker().rerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
         return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
 
@@ -59,6 +60,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
         callbacks: Callbacks | None = None,
     ) -> Sequence[Document]:
         """The same in the running event loop."""
+        documents = list(documents)
         response = await self._reranker().arerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
         return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
 
@@ -78,7 +80,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
         score: Any = document.metadata.get(self.first_stage_score_key)
         try:
             return None if score is None else float(score)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise rerankkit.InvalidRequestError(
                 f"documents[{index}].metadata[{self.first_stage_score_key!r}] must be a number, got {score!r}; "
                 "leave it out where there is none"

@@ -38,7 +38,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         """Who ranks."""
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
-        query = _query(query_bundle)
+        query, nodes = _query(query_bundle), list(nodes)
         response = self._reranker().rerank(query, self._candidates(nodes), top_n=self.top_n, timeout=self.timeout)
         return [NodeWithScore(node=nodes[result.index].node, score=result.relevance_score) for result in self.kept(response)]
 
@@ -46,7 +46,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _query(query_bundle)
+        query, nodes = _query(query_bundle), list(nodes)
         response = await self._reranker().arerank(query, self._candidates(nodes), top_n=self.top_n, timeout=self.timeout)
         return [NodeWithScore(node=nodes[result.index].node, score=result.relevance_score) for result in self.kept(response)]
 

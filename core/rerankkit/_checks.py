@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard, cast
 
 from rerankkit.errors import InvalidRequestError
 from rerankkit.types import D, Document, DocumentLike
 
+MAX_TIMEOUT = 1e9  # seconds, thirty years: clocks of operating systems end somewhere beyond
 MODEL_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
 
@@ -33,8 +35,10 @@ def check_top_n(top_n: object) -> int | None:
 
 
 def check_timeout(timeout: object) -> float:
-    if not is_number(timeout) or not math.isfinite(timeout) or timeout <= 0:
-        raise InvalidRequestError(f"timeout must be a finite number of seconds above 0, got {timeout!r}")
+    if not is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
+        raise InvalidRequestError(
+            f"timeout must be a number of seconds above 0 and at most {MAX_TIMEOUT:g}, got {shown(timeout)}"
+        )
     return float(timeout)
 
 
@@ -48,7 +52,15 @@ def check_integer(name: str, value: object, least: int, most: int | None, hint: 
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= (math.inf if most is None else most):
         return value
     bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-    raise InvalidRequestError(f"{name} must be a whole number {bounds}, got {value!r}" + (f"; {hint}" if hint else ""))
+    raise InvalidRequestError(f"{name} must be a whole number {bounds}, got {shown(value)}" + (f"; {hint}" if hint else ""))
+
+
+def shown(value: object) -> str:
+    """*value* for an error's text; Python refuses to write out integers of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a {type(value).__name__} too large to show"
 
 
 def check_flag(name: str, value: object) -> bool:
@@ -115,8 +127,7 @@ def as_items(documents: Sequence[DocumentLike]) -> tuple[str | Document, ...]:
 
 def _as_document(index: int, document: Mapping[str, object] | Document) -> Document:
     if isinstance(document, Document):
-        if not isinstance(document.text, str):
-            raise InvalidRequestError(f"documents[{index}].text must be a str, got {type(document.text).__name__}")
+        _check_document(index, document)
         return document
     if isinstance(document, Mapping):
         return _from_mapping(index, document)
@@ -125,17 +136,53 @@ def _as_document(index: int, document: Mapping[str, object] | Document) -> Docum
     )
 
 
+def _check_document(index: int, document: Document) -> None:
+    """Refuse members of other types than theirs; a type checker would have."""
+    wrong = next(_wrong_members(document), None)
+    if wrong is not None:
+        value: object = getattr(document, wrong)
+        raise InvalidRequestError(f"documents[{index}].{wrong} must not be {type(value).__name__}: {shown(value)[:100]}")
+
+
+def _wrong_members(document: Document) -> Iterator[str]:
+    if not isinstance(document.text, str):
+        yield "text"
+    if document.score is not None and not _is_real(document.score):
+        yield "score"
+    if not isinstance(document.fields, Mapping | None):
+        yield "fields"
+    for name in ("title", "group_id"):
+        if not isinstance(getattr(document, name), str | None):
+            yield name
+    for name in ("tokenized_title", "tokenized_body"):
+        if getattr(document, name) is not None and _texts(getattr(document, name)) is None:
+            yield name
+
+
+def _is_real(value: object) -> bool:
+    """Whether *value* is a number of any library, within what a float holds."""
+    if type(value) is float:
+        return True
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
 def _from_mapping(index: int, fields: Mapping[str, object]) -> Document:
     """The document a mapping describes: the keys that `Document` knows, where they are of its types."""
-    text = fields.get("text", "")
-    if not isinstance(text, str):
+    text = fields.get("text")
+    if not isinstance(text, str | None):
         raise InvalidRequestError(f"documents[{index}]['text'] must be a str, got {type(text).__name__}")
     score = fields.get("score")
     return Document(
-        text=text,
+        text=text or "",
         title=_text(fields, "title"),
         id=_text(fields, "id"),
-        score=float(score) if is_number(score) else None,
+        score=float(cast("float", score)) if _is_real(score) else None,
         fields=fields,
         group_id=_text(fields, "group_id"),
         tokenized_title=_texts(fields.get("tokenized_title")),

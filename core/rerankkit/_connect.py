@@ -7,12 +7,13 @@ import inspect
 from collections.abc import Collection, Iterable, Mapping
 
 from rerankkit import providers
-from rerankkit._http import Transport
+from rerankkit._checks import check_integer
+from rerankkit._http import Transport, check_transport
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
 from rerankkit.local import BM25
 from rerankkit.reranker import BaseReranker
-from rerankkit.retry import Retry
+from rerankkit.retry import Retry, check_retry
 
 
 def connect(
@@ -32,13 +33,16 @@ def connect(
     Raises:
         InvalidRequestError: The service, the model's form, or an option is unknown or out of range.
     """
-    service, _, name = target.partition(":") if isinstance(target, str) else ("", "", "")
+    service, colon, name = target.partition(":") if isinstance(target, str) else ("", "", "")
     if service == "local":
+        check_retry(retry)
+        check_integer("concurrency", concurrency, 1, None)
+        check_transport(transport)
         return _local(target, name, options, timeout)
     provider_class = providers.find(service, target)
     first, *known = inspect.signature(provider_class).parameters.values()
     _check_options(target, options, [parameter.name for parameter in known])
-    if not name and first.default is first.empty:
+    if not name and (colon or first.default is first.empty):
         raise InvalidRequestError(f"{target!r} needs its {first.name}: '{service}:<{first.name}>'")
     provider = provider_class(*([name] if name else []), **options)
     return Client(provider, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 BOM = b"\xef\xbb\xbf"
+
+
+Count: TypeAlias = Annotated[float, Field(ge=0)]
+"""Units that a call consumed."""
+
+WholeCount: TypeAlias = Annotated[int, Field(ge=0)]
+"""The same, where there are no halves."""
 
 
 class Answer(BaseModel):

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import orjson
 
 from rerankkit._checks import is_blank
+from rerankkit._wire import mended
 from rerankkit.errors import InvalidRequestError
 from rerankkit.types import Document
+
+if TYPE_CHECKING:
+    import yaml
 
 
 def ranked_text(index: int, item: str | Document, rank_fields: Sequence[str] | None) -> str:
@@ -21,9 +29,9 @@ def ranked_text(index: int, item: str | Document, rank_fields: Sequence[str] | N
     if isinstance(item, str):
         return item
     if rank_fields is None:
-        return _own_text(index, item)
+        return own_text(index, item)
     fields = {name: value for name in rank_fields if (value := field_value(item, name)) is not None}
-    if not fields:
+    if not fields and not is_empty(item):
         raise missing_fields(index, item, rank_fields)
     if all_blank(fields):
         return ""
@@ -31,11 +39,22 @@ def ranked_text(index: int, item: str | Document, rank_fields: Sequence[str] | N
     return only if isinstance(only, str) else to_yaml(index, fields)
 
 
-def _own_text(index: int, item: Document) -> str:
+def own_text(index: int, item: Document) -> str:
+    """The text of a document without regard to its other fields; empty if there is nothing at all in it."""
     text = field_value(item, "text")
-    if text is None:
+    if text is None and not is_empty(item):
         raise missing_fields(index, item, ("text",))
-    return item.text
+    if not isinstance(text, str | None):
+        raise InvalidRequestError(f"documents[{index}]['text'] must be a str, got {type(text).__name__}")
+    return text or ""
+
+
+def is_empty(item: str | Document) -> bool:
+    """Whether there is nothing in a document that anyone could rank."""
+    if isinstance(item, str):
+        return is_blank(item)
+    held = (item.text, item.title, *(item.fields or {}).values(), *(item.tokenized_body or ()), *(item.tokenized_title or ()))
+    return all(value is None or (isinstance(value, str) and is_blank(value)) for value in held)
 
 
 def field_value(item: Document, name: str) -> object:
@@ -73,22 +92,57 @@ def to_yaml(index: int, fields: Mapping[str, object]) -> str:
     import yaml  # noqa: PLC0415 -- 20 ms that only structured documents need
 
     try:
-        return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=math.inf)
-    except yaml.YAMLError as error:
+        return yaml.dump(dict(fields), Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=math.inf)
+    except (yaml.YAMLError, RecursionError) as error:
+        culprit = f"{error.args[-1]!r}" if isinstance(error, yaml.YAMLError) else "a value nested too deep"
         raise InvalidRequestError(
-            f"documents[{index}]: {error.args[-1]!r} has no YAML form; pass texts, numbers, dates, lists and mappings"
+            f"documents[{index}]: {culprit} has no YAML form; pass texts, numbers, dates, lists and mappings"
         ) from error
 
 
-def as_object(index: int, item: str | Document, rank_fields: Sequence[str]) -> Mapping[str, object]:
-    """A document for services that take objects: its own fields as they are, or its text under the ranked name.
+@cache
+def _dumper() -> type[yaml.SafeDumper]:
+    """One that writes what is there twice twice, and a text of any class as a text that can be sent."""
+    import yaml  # noqa: PLC0415 -- as above
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_str(mended(str(value)))
+
+    Dumper.add_representer(str, text)
+    Dumper.add_multi_representer(str, text)
+    return Dumper
+
+
+def as_object(index: int, item: str | Document, rank_fields: Sequence[str], *, whole: bool) -> Mapping[str, object]:
+    """A document for services that take objects: the fields to rank, and with *whole* its others as well.
 
     Raises:
-        InvalidRequestError: It has not all of the fields that are to be ranked.
+        InvalidRequestError: It has not all of the fields that are to be ranked, or a number that JSON has not.
     """
     if isinstance(item, str):
         item = Document(text=item, fields={rank_fields[0]: item} if len(rank_fields) == 1 else None)
     wanted = {name: value for name in rank_fields if (value := field_value(item, name)) is not None}
     if len(wanted) < len(rank_fields):
         raise missing_fields(index, item, [name for name in rank_fields if name not in wanted])
-    return wanted if item.fields is None else {**item.fields, **wanted}
+    found = {**item.fields, **wanted} if whole and item.fields is not None else wanted
+    for name, value in found.items():
+        _refuse_infinite(f"documents[{index}][{name!r}]", value)
+    return found
+
+
+def as_text(index: int, name: str, value: object) -> str:
+    """The value of a field for services whose fields are texts: JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise InvalidRequestError(f"documents[{index}][{name!r}] has no JSON form: {error}; pass a text") from error
+
+
+def _refuse_infinite(place: str, value: object) -> None:
+    """JSON would have null instead, unsaid."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidRequestError(f"{place} is {value}, which has no JSON form: pass a finite number, or None")

@@ -59,15 +59,18 @@ def encode(payload: Json) -> tuple[bytes, tuple[str, ...]]:
     try:
         return orjson.dumps(payload), ()
     except TypeError:
-        mended, count = _mend(cast("Tree", payload))
+        pass
     try:
-        content = orjson.dumps(mended)
+        found, count = _mend(cast("Tree", payload))
+        content = orjson.dumps(found)
+    except RecursionError as error:
+        raise InvalidRequestError("a document is nested too deep, or holds itself: pass its texts alone") from error
     except TypeError as error:
         place, value = _culprit(payload)
         raise InvalidRequestError(
             f"{place} has no JSON form: {value!r} ({error}); pass texts, numbers of up to 64 bits, lists and mappings"
         ) from error
-    return content, (f"texts with lone surrogates, which were sent as U+FFFD: {count}",)
+    return content, (f"texts with lone surrogates, which were sent as U+FFFD: {count}",) if count else ()
 
 
 def _culprit(payload: object, place: str = "") -> tuple[str, object]:
@@ -90,10 +93,15 @@ Tree: TypeAlias = "str | Mapping[str, Tree] | list[Tree] | tuple[Tree, ...]"
 """Where texts can be in a payload; other values are left to the encoder."""
 
 
+def mended(text: str) -> str:
+    """*text* with U+FFFD for each lone surrogate."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _mend(value: Tree) -> tuple[object, int]:
     """*value* with every text in Unicode that can be encoded, and how many texts that changed."""
     if isinstance(value, str):
-        clean = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        clean = mended(value)
         return clean, int(clean != value)
     if isinstance(value, Mapping):
         pairs = [(_mend(name), _mend(item)) for name, item in value.items()]

@@ -11,7 +11,7 @@ from rerankkit._io import IO
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker
-from rerankkit.retry import Retry
+from rerankkit.retry import Retry, check_retry
 from rerankkit.types import D, RerankRequest, RerankResponse
 
 logger = logging.getLogger("rerankkit")
@@ -49,9 +49,7 @@ class Client(BaseReranker):
             )
         self.provider = provider
         self.timeout = check_timeout(timeout)
-        if retry is not None and not isinstance(retry, Retry):
-            raise InvalidRequestError(f"retry must be a Retry, such as Retry(attempts=1), got {retry!r}")
-        self._policy = _engine.Policy(retry or Retry(), check_integer("concurrency", concurrency, 1, None))
+        self._policy = _engine.Policy(check_retry(retry), check_integer("concurrency", concurrency, 1, None))
         self._http = Http(provider.base_url, transport)
 
     def __repr__(self) -> str:

@@ -14,12 +14,12 @@ from rerankkit._closing import Closing
 from rerankkit._http import Http, Transport
 from rerankkit._io import ASYNC, BLOCKING, IO, run
 from rerankkit._kendra_service import KendraService
-from rerankkit._parsing import Answer
+from rerankkit._parsing import Answer, parse
 from rerankkit._secret import SecretValue
 from rerankkit._wire import HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
-from rerankkit.retry import Retry
+from rerankkit.retry import Retry, check_retry
 
 # botocore kendra-ranking 2022-10-19, shapes of CreateRescoreExecutionPlan; read 2026-11-20
 NAME_FORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,999}")
@@ -83,7 +83,7 @@ class KendraPlans(Closing):
             allow_http=allow_http,
         )
         self._timeout = check_timeout(timeout)
-        self._policy = _engine.Policy(retry or Retry())
+        self._policy = _engine.Policy(check_retry(retry))
         self._http = Http(self._service.base_url, transport)
 
     def create(
@@ -132,7 +132,7 @@ class KendraPlans(Closing):
         return plan
 
     def _parse_created(self, response: HttpResponse) -> CreatedPlan:
-        answer = self._service.parse_answer(_Created, response)
+        answer = parse(_Created, response.content)
         return CreatedPlan(answer.Id, answer.Arn)
 
     def close(self) -> None:

@@ -51,12 +51,13 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model's limits, price and what else one must know before choosing it."""
+    """A model's limits, price and what else one must know before choosing it; a retired one answers no more."""
 
     name: str
     limits: Limits
     price: Price | None = None
     note: str = ""
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

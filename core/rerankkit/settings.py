@@ -6,6 +6,7 @@ can be told stands here once.  A test holds each against the arguments of its pr
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
@@ -60,7 +61,7 @@ class AdapterSettings(Settings):
         timeout: Seconds for one call as a whole; None: the reranker's own, 30 unless it was told otherwise.
     """
 
-    top_n: int | None = Field(default=None, ge=1)
+    top_n: int | None = Field(default=None, ge=1, strict=True)
     min_score: FiniteFloat | None = None
     title_key: str | None = None
     metadata_fields: list[str] | None = None
@@ -79,6 +80,21 @@ class AdapterSettings(Settings):
             score=score,
             fields={**fields, "text": text} if names else None,
         )
+
+    @model_validator(mode="after")
+    def _know_what_is_ranked(self) -> Self:
+        """Refuse metadata that would go nowhere: of one service it is known what it ranks."""
+        service = getattr(self, "provider", None)
+        ranked = getattr(self, "rank_fields", None) or ()
+        if service is None:
+            return self
+        if self.metadata_fields is not None and not ranked and not getattr(self, "return_documents", False):
+            way_out = "name the fields to rank with rank_fields=" if hasattr(self, "rank_fields") else "leave it out"
+            raise InvalidRequestError(f"metadata_fields has no effect: {service} ranks the text alone here; {way_out}")
+        if self.title_key is not None and service != "kendra" and "title" not in ranked:
+            way_out = "name 'title' in rank_fields=" if hasattr(self, "rank_fields") else "leave it out"
+            raise InvalidRequestError(f"title_key has no effect: {service} ranks no title here; {way_out}")
+        return self
 
     def _field_names(self) -> Sequence[str]:
         if self.metadata_fields is not None:
@@ -108,7 +124,7 @@ class RerankerSettings(Settings):
 
     reranker: Reranker | str = Field(exclude=True)
 
-    _connected: Reranker = PrivateAttr()
+    _connected: tuple[object, Reranker] | None = PrivateAttr(default=None)
 
     @field_validator("reranker", mode="before")
     @classmethod
@@ -120,10 +136,12 @@ class RerankerSettings(Settings):
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
         """Connect, if a string says to what."""
         super().model_post_init(context)
-        self._connected = connect(self.reranker) if isinstance(self.reranker, str) else self.reranker
+        self._reranker()
 
     def _reranker(self) -> Reranker:
-        return self._connected
+        if self._connected is None or self._connected[0] is not self.reranker:
+            self._connected = (self.reranker, connect(self.reranker) if isinstance(self.reranker, str) else self.reranker)
+        return self._connected[1]
 
 
 class ServiceSettings(Settings):
@@ -163,13 +181,14 @@ class ServiceSettings(Settings):
         if self._client is None or self._client[0] != settings:
             provider = provider_class(**options)
             client = Client(provider, concurrency=self.concurrency, retry=self.retry, transport=self.transport)
-            self._client = (settings, client)
+            self._client = (copy.deepcopy(settings), client)
         return self._client[1]
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""
         state: dict[Any, Any] = super().__getstate__()
-        fields = {name: None if isinstance(value, SecretStr) else value for name, value in state["__dict__"].items()}
+        own = {**state["__dict__"], **({"aws_access_key_id": None} if "aws_access_key_id" in state["__dict__"] else {})}
+        fields = {name: None if isinstance(value, SecretStr) else value for name, value in own.items()}
         private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
         return {**state, "__dict__": fields, "__pydantic_private__": private}
 

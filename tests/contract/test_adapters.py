@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import pickle
 import subprocess
@@ -25,6 +26,7 @@ from helpers.server import recorder
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, SERVICES, VOYAGE, Service
 from helpers.ways import run
 from rerankkit import BM25, Client, InvalidRequestError, providers
+from rerankkit._wire import HttpRequest
 from rerankkit.emulator import Emulator
 from rerankkit.settings import CohereSettings, KendraSettings, PineconeSettings, ServiceSettings, VoyageSettings
 
@@ -221,14 +223,32 @@ def test_langchain_metadata_goes_out_only_on_request(colour: str) -> None:
         assert "Title" not in body(service)
     assert '"Title":"Title"' in body(KENDRA, title_key="title")
     assert "title: Title\\ntext: text 0.5\\n" in body(COHERE, rank_fields=["title", "text"])
-    assert '{"title":"Title","text":"text 0.5"}' in body(PINECONE, metadata_fields=["title"])
-    assert "1790" in body(PINECONE, metadata_fields=["year"])
-    assert "Title" not in body(VOYAGE, title_key="title")
-    assert all("private" not in body(service, metadata_fields=["title"]) for service in (COHERE, VOYAGE, PINECONE))
+    several = {"model": "cohere-rerank-4-fast", "rank_fields": ["title", "text"]}
+    assert '{"title":"Title","text":"text 0.5"}' in body(PINECONE, **several)
+    assert "1790" in body(PINECONE, metadata_fields=["year"], return_documents=True)
+    assert "private" not in body(PINECONE, metadata_fields=["title"], return_documents=True)
+
+
+@pytest.mark.parametrize(
+    ("service", "options"),
+    [
+        (COHERE, {"metadata_fields": ["title"]}),
+        (COHERE, {"title_key": "title"}),
+        (VOYAGE, {"metadata_fields": ["title"]}),
+        (VOYAGE, {"title_key": "title"}),
+        (PINECONE, {"metadata_fields": ["title"]}),
+        (KENDRA, {"metadata_fields": ["title"]}),
+    ],
+    ids=lambda value: value.name if isinstance(value, Service) else None,
+)
+def test_metadata_that_would_go_nowhere_is_refused(service: Service, options: dict[str, Any]) -> None:
+    for module in ("langchain_rerankkit", "llamaindex_rerankkit"):
+        with pytest.raises(ValidationError, match=f"{next(iter(options))} has no effect: {service.name} ranks"):
+            adapter(module, service.name, "https://x.test", **options)
 
 
 def test_langchains_page_content_is_called_text_here() -> None:
-    for options in ({"rank_fields": ["title", "page_content"]}, {"metadata_fields": ["page_content"]}):
+    for options in ({"rank_fields": ["title", "page_content"]}, {"rank_fields": ["text"], "metadata_fields": ["page_content"]}):
         with pytest.raises(ValidationError, match="page_content is the field 'text' here"):
             adapter("langchain_rerankkit", "cohere", "https://x.test", **options)
 
@@ -335,3 +355,41 @@ def test_another_missing_module_is_not_blamed_on_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "orjson" in done.stderr.splitlines()[-1]
     assert "pip install" not in done.stderr.splitlines()[-1]
+
+
+def test_documents_may_come_from_a_generator(colour: str) -> None:
+    compressor = langchain_rerankkit.RerankCompressor(reranker="local:bm25")
+    found = run(colour, compressor, "compress_documents", (LangChainDocument(text) for text in ("ferry", "car")), "ferry")
+    assert [document.page_content for document in found] == ["ferry", "car"]
+
+
+@pytest.mark.parametrize("module", ["langchain_rerankkit", "llamaindex_rerankkit"])
+def test_another_reranker_can_be_set(module: str) -> None:
+    name = "RerankCompressor" if module == "langchain_rerankkit" else "RerankPostprocessor"
+    adapted = getattr(importlib.import_module(module), name)(reranker="local:bm25")
+    other = Client(COHERE.make("https://x.test"))
+    adapted.reranker = other
+    assert adapted._reranker() is other
+    assert adapted.model_copy(update={"reranker": "local:bm25"})._reranker() is not other
+
+
+@pytest.mark.parametrize("module", ["langchain_rerankkit", "llamaindex_rerankkit"])
+def test_a_list_that_is_changed_in_place_counts(module: str) -> None:
+    adapted = adapter(module, "cohere", "https://x.test", rank_fields=["title"])
+    adapted.rank_fields.append("abstract")
+    assert adapted.client().provider.rank_fields == ("title", "abstract")
+
+
+@pytest.mark.parametrize("module", ["langchain_rerankkit", "llamaindex_rerankkit"])
+def test_a_pickle_of_kendras_adapter_asks_the_credential_chain(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = pickle.loads(pickle.dumps(adapter(module, "kendra", "https://x.test")))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
+    assert loaded.client().provider.authenticate(HttpRequest("https://x.test/", {}, b""))
+
+
+@pytest.mark.parametrize("top_n", [True, "3", 2.0])
+def test_top_n_is_a_whole_number_or_nothing(top_n: Any) -> None:
+    for module in ("langchain_rerankkit", "llamaindex_rerankkit"):
+        with pytest.raises(ValidationError, match="top_n"):
+            adapter(module, "cohere", "https://x.test", top_n=top_n)

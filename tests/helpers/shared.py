@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-SHARED = Path(__file__).parents[3] / "shared"
+SHARED = Path(os.environ.get("RERANKKIT_SHARED") or Path(__file__).parents[3] / "shared")
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the recordings are not beside this checkout")
 

@@ -273,3 +273,13 @@ def test_the_emulator_listens_on_loopback_only(emulator: Emulator) -> None:
     assert emulator.url.startswith("http://127.0.0.1:")
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{emulator.url}/cohere/v2/rerank")
+
+
+def test_only_the_end_of_a_line_ends_a_document() -> None:
+    found = ranked("ferry", stdin='{"text": "a ferry\u2028at noon"}\n{"text": "form\x0cfeed"}\r\n'.replace("\x0c", "\\f"))
+    assert [result["document"]["text"] for result in found["results"]] == ["a ferry\u2028at noon", "form\x0cfeed"]
+
+
+def test_true_and_false_may_be_written_as_in_python(emulator: Emulator) -> None:
+    arguments = ("ferry", "--with", "voyage", "-o", "truncation=False", "-o", "api_key=12345678")
+    assert ranked(*arguments, stdin="a ferry\n", environment=dict(emulator.environment))["results"][0]["index"] == 0

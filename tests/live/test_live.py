@@ -20,6 +20,11 @@ def provider(name: str, key: str) -> Provider:
 
 
 @pytest.fixture(autouse=True)
+def _own_environment() -> None:
+    """The services' own addresses and credentials are what these tests are for."""
+
+
+@pytest.fixture(autouse=True)
 def _only_loopback() -> None:
     """The one place where a test may leave this machine."""
 

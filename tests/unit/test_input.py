@@ -23,7 +23,7 @@ CALLS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("top_n True", "q", {"top_n": True}, "got True"),
     ("top_n 2.5", "q", {"top_n": 2.5}, "got 2.5"),
     ("top_n as text", "q", {"top_n": "3"}, "got '3'"),
-    ("timeout 0", "q", {"timeout": 0}, "timeout must be a finite number of seconds above 0, got 0"),
+    ("timeout 0", "q", {"timeout": 0}, "timeout must be a number of seconds above 0 and at most .*, got 0"),
     ("a negative timeout", "q", {"timeout": -1.0}, "got -1.0"),
     ("an infinite timeout", "q", {"timeout": math.inf}, "got inf"),
     ("a timeout that is no number", "q", {"timeout": math.nan}, "got nan"),
@@ -34,7 +34,25 @@ CALLS: list[tuple[str, Any, dict[str, Any], str]] = [
     ("a document that is no text", "q", {"documents": ["a", 7]}, r"documents\[1\] is int, no text"),
     ("a document that is nothing", "q", {"documents": [None]}, r"documents\[0\] is NoneType"),
     ("a text that is no text", "q", {"documents": [{"text": 5}]}, r"documents\[0\]\['text'\] must be a str, got int"),
-    ("a Document whose text is none", "q", {"documents": [Document(None)]}, r"documents\[0\].text must be a str"),  # type: ignore[arg-type]
+    ("a Document whose text is none", "q", {"documents": [Document(None)]}, r"documents\[0\].text must not be NoneType"),  # type: ignore[arg-type]
+    (
+        "a Document with a text for a score",
+        "q",
+        {"documents": [Document("a", score="1")]},
+        r"documents\[0\].score must not be str",
+    ),  # type: ignore[arg-type]
+    ("a Document with a number for a title", "q", {"documents": [Document("a", title=5)]}, r"\.title must not be int: 5"),  # type: ignore[arg-type]
+    ("a Document with a list for fields", "q", {"documents": [Document("a", fields=["b"])]}, r"\.fields must not be list"),  # type: ignore[arg-type]
+    ("a Document with a list for a group", "q", {"documents": [Document("a", group_id=["b"])]}, r"\.group_id must not be list"),  # type: ignore[arg-type]
+    (
+        "a Document with a number for tokens",
+        "q",
+        {"documents": [Document("a", tokenized_body=5)]},
+        "tokenized_body must not be int",
+    ),  # type: ignore[arg-type]
+    ("a Document with a huge score", "q", {"documents": [Document("a", score=10**400)]}, r"\.score must not be int: 10000"),
+    ("a huge timeout", "q", {"timeout": 10**400}, "seconds above 0 and at most"),
+    ("a top_n too large to show", "q", {"top_n": -(10**5000)}, "got a int too large to show"),
     ("a mapping without a text", "q", {"documents": ["a", {"body": "b"}]}, r"documents\[1\] has no 'text'.* it has 'body'"),
 ]
 
@@ -58,7 +76,6 @@ def test_a_wrong_call_is_refused_before_any_request(
         (VOYAGE, {}, "word " * 20_000),
         (VOYAGE, {"model": "rerank-2-lite"}, "word " * 4_000),
         (VOYAGE, {"model": "rerank-2.5", "instruction": "prefer " * 10_000}, "short"),
-        (PINECONE, {}, "word " * 4_000),
         (KENDRA, {}, "x" * 1_001),
         (KENDRA, {}, "\N{GRINNING FACE}" * 501),
     ],

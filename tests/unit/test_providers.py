@@ -140,7 +140,7 @@ def test_options_reach_the_wire() -> None:
 
 
 def test_nothing_is_sent_that_was_not_asked_for() -> None:
-    """Ids, scores, groups and unranked fields stay here; Pinecone takes objects, and gets them as they were given."""
+    """Ids, scores, groups and unranked fields stay here, unless the service is asked to send whole documents back."""
     document = Document("text", id="secret-id", score=1.5, group_id="secret-group", title="secret-title")
     fields = {"text": "text", "private": "secret-field"}
     for service in POINTWISE:
@@ -149,9 +149,17 @@ def test_nothing_is_sent_that_was_not_asked_for() -> None:
             b"secret"
             not in provider.build_request(Batch("q", list(provider.prepare([document]).contents.values()), [0])).content
         )
-    for provider in (Cohere(api_key=KEY), Voyage(api_key=KEY)):
+    for provider in (Cohere(api_key=KEY), Cohere(api_key=KEY, api_version="v1"), Voyage(api_key=KEY), Pinecone(api_key=KEY)):
         assert "secret-field" not in str(sent(provider, [fields]))
-    assert sent(Pinecone(api_key=KEY), [fields])["documents"] == [fields]
+    assert sent(Pinecone(api_key=KEY, return_documents=True), [fields])["documents"] == [fields]
+    assert sent(Cohere(api_key=KEY, api_version="v1", return_documents=True), [fields])["documents"] == [fields]
+
+
+def test_cohere_v1_gets_texts_alone() -> None:
+    provider = Cohere(api_key=KEY, api_version="v1", rank_fields=["text", "page", "tags"])
+    assert sent(provider, [{"text": "a", "page": 7, "tags": ["x"]}])["documents"] == [
+        {"text": "a", "page": "7", "tags": '["x"]'}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +168,8 @@ def test_nothing_is_sent_that_was_not_asked_for() -> None:
         (["text"], "a", {"text": "a"}),
         (["content"], "a", {"content": "a"}),
         (["text"], Document("a", title="t"), {"text": "a"}),
-        (["content"], {"content": "a", "n": 1}, {"content": "a", "n": 1}),
+        (["content"], {"content": "a", "n": 1}, {"content": "a"}),
+        (["text"], Document(fields={"text": "a"}), {"text": "a"}),
     ],
 )
 def test_pinecone_gets_objects(rank_fields: list[str], document: Any, expected: dict[str, Any]) -> None:
@@ -170,7 +179,7 @@ def test_pinecone_gets_objects(rank_fields: list[str], document: Any, expected: 
 def test_pinecones_cohere_models_rank_several_fields() -> None:
     provider = Pinecone("cohere-rerank-4-fast", api_key=KEY, rank_fields=["title", "text"])
     body = sent(provider, [Document("a", title="t"), {"title": "t", "text": "b", "n": 1}, {"title": " ", "text": ""}])
-    assert body["documents"] == [{"title": "t", "text": "a"}, {"title": "t", "text": "b", "n": 1}]
+    assert body["documents"] == [{"title": "t", "text": "a"}, {"title": "t", "text": "b"}]
     assert body["rank_fields"] == ["title", "text"]
     for incomplete in ("a", Document("a"), {"text": "a"}):
         with pytest.raises(InvalidRequestError, match=r"documents\[0\] has no 'title'"):
@@ -184,7 +193,7 @@ def _items(document: Any) -> Any:
 @pytest.mark.parametrize("value", [object(), Decimal(1), 2**70, {1: "key"}], ids=["object", "Decimal", "2**70", "int key"])
 def test_a_value_without_a_json_form_is_refused_with_its_place(value: object, colour: str) -> None:
     documents = ["a", {"text": "a", "price": {"deep": [value]}}]
-    with Client(PINECONE.make("http://127.0.0.1:1")) as client:
+    with Client(PINECONE.make("http://127.0.0.1:1", return_documents=True)) as client:
         with pytest.raises(InvalidRequestError, match=r"documents\[1\]\.price\.deep\[0\].* has no JSON form"):
             run(colour, client, "rerank", "q", documents)
 
@@ -230,7 +239,7 @@ SPANS = {
 def test_relevant_spans_reach_the_caller(colour: str) -> None:
     with recorder(lambda _: Reply(SPANS)) as server:
         with Client(COHERE.make(server.url, model="rerank-v5.0-fast", relevant_spans=True)) as client:
-            response = run(colour, client, "rerank", "q", ["a", "b", "c"])
+            response = run(colour, client, "rerank", "q", ["a" * 9, "b" * 9, "c" * 9])
     assert [result.spans for result in response] == [(Span(3, 9, 0.8), Span(0, 2, 0.3)), (), ()]
 
 

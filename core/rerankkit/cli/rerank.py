@@ -18,6 +18,8 @@ Line: TypeAlias = str | Mapping[str, Any]
 Format: TypeAlias = Literal["auto", "lines", "jsonl", "json"]
 
 OWN_OPTIONS = ("timeout", "top_n")
+TEXT_OPTIONS = ("api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "instruction", "client_name")
+WORDS: Mapping[str, object] = {"true": True, "false": False, "none": None}
 SHOWN_CHARACTERS = 300  # of a document in a table
 
 
@@ -88,7 +90,7 @@ def read_documents(text: str, form: Format, name: str) -> list[Line]:
         click.ClickException: It has not the form it should have, or there are none.
     """
     form = _guess(text, name) if form == "auto" else form
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1) if line.strip()]
     if form == "lines":
         found: object = [line for _, line in lines]
     elif form == "jsonl":
@@ -131,7 +133,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--option")
         if name in OWN_OPTIONS:
             raise click.BadParameter(f"{name!r} is told with --{name.replace('_', '-')}", param_hint="--option")
-        options[name] = _json_or_text(value)
+        options[name] = value if name in TEXT_OPTIONS else WORDS.get(value.lower(), _json_or_text(value))
     return options
 
 

@@ -32,7 +32,8 @@ def serve(port: int, log: bool) -> None:
     click.echo("# These lines, in the shell that your program starts from, point its clients here:")
     for name, value in environment(base).items():
         click.echo(f"export {name}={value}")
-    click.echo(f"# And back: unset {' '.join(environment(base))}")
+    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
+    click.echo("# Take a shell of its own for that: they stand in the place of keys you may have set.")
     click.echo(f"# Kendra has the plan {PLAN_ID}: connect('kendra:{PLAN_ID}')")
     with suppress(KeyboardInterrupt):  # the server has ended in good order, and passes the signal on
         serve_emulator(sock, log_level="info" if log else "warning")

@@ -123,7 +123,7 @@ def _check(model: str, query: str, texts: Sequence[str], too_many: int) -> None:
     if all(map(blank, texts)):
         raise _refusal(400, "invalid request: list of documents must not contain only empty strings or only whitespace")
     known = MODELS.get(model)
-    if known is None or "shut down" in known.note:
+    if known is None or known.retired:
         raise _refusal(
             404, f"model '{model}' not found, make sure the correct model ID was used and that you have access to the model."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NotRequired
 
@@ -19,8 +20,8 @@ from rerankkit._checks import (
     is_number,
 )
 from rerankkit._endpoint import Access
-from rerankkit._parsing import Answer, parse
-from rerankkit._rendering import absent_fields, as_object, ranked_text
+from rerankkit._parsing import Answer, Count, parse
+from rerankkit._rendering import absent_fields, as_object, as_text, ranked_text
 from rerankkit._secret import SecretValue
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
@@ -50,8 +51,8 @@ MODELS: Mapping[str, Model] = {
         Model("rerank-v3.5", _SHORT, Price(2.00, 1_000, "search unit", _RESELLERS), "multilingual; the default"),
         Model("rerank-english-v3.0", _SHORT),
         Model("rerank-multilingual-v3.0", _SHORT),
-        Model("rerank-english-v2.0", _SHORT, note=_GONE),
-        Model("rerank-multilingual-v2.0", _SHORT, note=_GONE),
+        Model("rerank-english-v2.0", Limits(DOCUMENTS), note=_GONE, retired=True),
+        Model("rerank-multilingual-v2.0", Limits(DOCUMENTS), note=_GONE, retired=True),
     )
 }
 
@@ -60,7 +61,7 @@ class Cohere(KeyedProvider):
     """Cohere Rerank v2, and v1 where it is asked for.
 
     Structured documents: v2 ranks strings only, so the fields named by `rank_fields` go out as YAML in that order;
-    v1 takes the documents as they are.
+    v1 takes objects, and is given the ranked fields alone unless `return_documents` asks for the others.
 
     Args:
         model: One of `models`, or a name of your own deployment.
@@ -149,10 +150,15 @@ class Cohere(KeyedProvider):
             if is_blank(text):
                 skipped[index] = "blank"
             elif self.api_version == "v1" and isinstance(item, Document):
-                contents[index] = as_object(index, item, self.rank_fields or ("text",))
+                contents[index] = self._as_texts(index, item)
             else:
                 contents[index] = text
         return Prepared(contents, skipped, absent_fields(items, self.rank_fields or ()))
+
+    def _as_texts(self, index: int, item: Document) -> Mapping[str, object]:
+        """A document for v1, whose fields are texts: what is something else goes out as JSON."""
+        fields = as_object(index, item, self.rank_fields or ("text",), whole=self._echo)
+        return {name: value if isinstance(value, str) else as_text(index, name, value) for name, value in fields.items()}
 
     def build_request(self, batch: Batch) -> HttpRequest:
         """``POST /v2/rerank`` or ``/v1/rerank``."""
@@ -172,7 +178,7 @@ class Cohere(KeyedProvider):
         units = meta.get("billed_units") or {}
         return Reply(
             scores=check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.results)),
-            spans=dict(_spans(answer.results)),
+            spans=dict(_spans(batch, answer.results)),
             usage=Usage(search_units=units.get("search_units"), total_tokens=_tokens(units)),
             request_id=answer.id,
             warnings=(*(meta.get("warnings") or ()), *(answer.warnings or ())),
@@ -184,7 +190,7 @@ class Cohere(KeyedProvider):
         if not isinstance(message, str):
             return None
         known = MODELS.get(self.model or "")
-        return f"{message} ({self.model} was {known.note})" if known and known.note == _GONE else message
+        return f"{message} ({self.model} was {known.note})" if known and known.retired else message
 
     def error_class(self, response: HttpResponse, message: str) -> type[ProviderError]:
         """By status; v1 says in words that there are too many chunks."""
@@ -215,7 +221,7 @@ class _CohereResult(TypedDict):
 
 
 class _CohereMeta(TypedDict, total=False):
-    billed_units: dict[str, float | None] | None  # an open map: v5 models brought new units
+    billed_units: dict[str, Count | None] | None  # an open map: v5 models brought new units
     warnings: list[str] | None
 
 
@@ -226,11 +232,18 @@ class _CohereAnswer(Answer):
     warnings: list[str] | None = None  # where the documents of 2024 had them
 
 
-def _spans(results: Sequence[_CohereResult]) -> Iterator[tuple[int, tuple[Span, ...]]]:
+def _spans(batch: Batch, results: Sequence[_CohereResult]) -> Iterator[tuple[int, tuple[Span, ...]]]:
     for result in results:
         spans = result.get("relevant_spans")
         if spans:
-            yield result["index"], tuple(Span(span["start"], span["end"], span["score"]) for span in spans)
+            length = len(batch.documents[result["index"]])
+            yield result["index"], tuple(_checked_span(span, length) for span in spans)
+
+
+def _checked_span(span: _CohereSpan, length: int) -> Span:
+    if not 0 <= span["start"] <= span["end"] <= length:
+        raise ValueError(f"span {span['start']} to {span['end']} in a document of {length} characters")
+    return Span(span["start"], span["end"], span["score"])
 
 
 def _tokens(units: Mapping[str, float | None]) -> int | None:
@@ -253,8 +266,10 @@ def _spans_option(model: str, value: bool | Mapping[str, float] | None) -> dict[
         return {"mode": "enabled"}
     if not isinstance(value, Mapping) or not value.keys() <= {"threshold", "max_spans"}:
         raise InvalidRequestError(f"relevant_spans must be True or a mapping with 'threshold' and 'max_spans', got {value!r}")
-    if "threshold" in value and not (is_number(value["threshold"]) and value["threshold"] >= 0):
-        raise InvalidRequestError(f"relevant_spans['threshold'] must be a number, at least 0, got {value['threshold']!r}")
+    if "threshold" in value and not (is_number(value["threshold"]) and 0 <= value["threshold"] < math.inf):
+        raise InvalidRequestError(
+            f"relevant_spans['threshold'] must be a finite number, at least 0, got {value['threshold']!r}"
+        )
     if "max_spans" in value:
         check_integer("relevant_spans['max_spans']", value["max_spans"], 1, None)
     return {"mode": "enabled", **value}

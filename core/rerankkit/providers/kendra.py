@@ -16,8 +16,8 @@ from typing_extensions import TypedDict
 
 from rerankkit._checks import check_choice, is_blank
 from rerankkit._kendra_service import KendraService
-from rerankkit._parsing import Answer
-from rerankkit._rendering import field_value, missing_fields
+from rerankkit._parsing import Answer, parse
+from rerankkit._rendering import field_value, is_empty, missing_fields, own_text
 from rerankkit._secret import SecretValue
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.errors import InvalidRequestError
@@ -121,7 +121,7 @@ class Kendra(KendraService, Provider):
         skipped: dict[int, Skipped] = {}
         for index, document in enumerate(documents):
             ranked = dict(_ranked_members(index, document, changes))
-            if not ranked and field_value(document, "text") is None:
+            if not ranked and not is_empty(document) and field_value(document, "text") is None:
                 raise missing_fields(index, document, ("text", "title"))
             if not ranked:
                 skipped[index] = "blank"
@@ -139,7 +139,7 @@ class Kendra(KendraService, Provider):
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores; a group's is that of each of its documents, and a document left out has none."""
-        answer = self.parse_answer(_RescoreAnswer, response)
+        answer = parse(_RescoreAnswer, response.content)
         positions = _positions(batch.documents)
         results = [(positions.get(item["DocumentId"]), item["Score"], item["DocumentId"]) for item in answer.ResultItems]
         unknown = [name for places, _, name in results if places is None]
@@ -230,8 +230,13 @@ def _ranked_members(index: int, document: Document, changes: Counter[str]) -> It
         yield "Title", title
     if document.tokenized_body is not None:
         yield "TokenizedBody", _tokens(index, document.tokenized_body)
-    elif body := _fitted("bodies", document.text, MAX_BODY_UNITS, changes):
+    elif body := _fitted("bodies", _text(index, document), MAX_BODY_UNITS, changes):
         yield "Body", body
+
+
+def _text(index: int, document: Document) -> str:
+    """The body; a document may have a title alone."""
+    return "" if field_value(document, "text") is None else own_text(index, document)
 
 
 def _tokens(index: int, tokens: Sequence[str]) -> list[str]:
@@ -281,9 +286,14 @@ def _told(changes: Counter[str], skipped: Mapping[int, Skipped]) -> Iterator[str
 
 
 def _positions(documents: Sequence[Content]) -> dict[str, list[int]]:
-    """Where the entries stand that a DocumentId of the answer means: a group answers under its own name."""
+    """Where the entries stand that a DocumentId of the answer means: a group answers under its own name.
+
+    That is what AWS's own plugin relies on; should an entry of a group answer for itself, it is understood as well.
+    """
     positions: dict[str, list[int]] = {}
     for position, entry in enumerate(documents):
         if isinstance(entry, Mapping):
-            positions.setdefault(str(entry.get("GroupId", entry["Id"])), []).append(position)
+            positions[str(entry["Id"])] = [position]
+            if "GroupId" in entry:
+                positions.setdefault(str(entry["GroupId"]), []).append(position)
     return positions

@@ -10,8 +10,8 @@ from typing_extensions import TypedDict
 
 from rerankkit._checks import check_choice, check_flag, check_header_text, check_integer, check_model, check_names
 from rerankkit._endpoint import Access
-from rerankkit._parsing import Answer, parse
-from rerankkit._rendering import all_blank, as_object
+from rerankkit._parsing import Answer, WholeCount, parse
+from rerankkit._rendering import all_blank, as_object, is_empty
 from rerankkit._secret import SecretValue
 from rerankkit._wire import HttpRequest, HttpResponse, encode, members
 from rerankkit.errors import InvalidRequestError
@@ -46,23 +46,26 @@ PARAMETERS: Mapping[str, _Parameters] = {
 MODELS: Mapping[str, Model] = {
     model.name: model
     for model in (
-        Model("bge-reranker-v2-m3", Limits(100, query_tokens=1_024, pair_tokens=1_024), _PRICE, "one rank field; the default"),
-        Model("cohere-rerank-4-fast", Limits(250, query_tokens=8_192, pair_tokens=8_192), _PRICE, "paid plans only"),
-        Model("cohere-rerank-3.5", Limits(200, 40_000, 40_000), _PRICE, "served by cohere-rerank-4-fast since 2026-08-31"),
-        Model("pinecone-rerank-v0", Limits(100, 512, 512), _PRICE, "deprecated, closed to most projects; one rank field"),
+        Model("bge-reranker-v2-m3", Limits(100, pair_tokens=1_024), _PRICE, "one rank field; the default"),
+        Model("cohere-rerank-4-fast", Limits(250), _PRICE, "8,192 tokens a document; paid plans only"),
+        Model("cohere-rerank-3.5", Limits(200, pair_tokens=40_000), _PRICE, "served by cohere-rerank-4-fast since 2026-08-31"),
+        Model(
+            "pinecone-rerank-v0", Limits(100, pair_tokens=512), _PRICE, "deprecated, closed to most projects; one rank field"
+        ),
     )
 }
 
 
 class Pinecone(KeyedProvider):
-    """Pinecone's hosted rerankers, which take documents as objects and go out as the caller gives them.
+    """Pinecone's hosted rerankers, which take documents as objects: those of the ranked fields alone.
 
     Args:
         model: One of `models`. The service may serve another one; responses say so.
         api_key: None: from PINECONE_API_KEY.
         base_url: None: from PINECONE_CONTROLLER_HOST, or Pinecone's own.
         rank_fields: The fields to rank, most important first; None: ``text``. The bge model takes one.
-        return_documents: Has the service echo the documents. Responses hold the caller's own in any case.
+        return_documents: Has the service echo the documents, which then go out with all their fields. Responses hold
+            the caller's own in any case.
         truncate: What becomes of a pair that is too long: ``"END"`` cuts it, ``"NONE"`` has the service refuse the
             whole request. None: ``"END"``, for models that take it.
         max_tokens_per_doc: cohere-rerank-4-fast; up to 4,096, the service's default is 1,024.
@@ -109,12 +112,12 @@ class Pinecone(KeyedProvider):
         }
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
-        """Objects, with all the fields the caller gave."""
+        """Objects with the ranked fields, and with the others where the service is to send them back."""
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):
-            fields = as_object(index, item, self.rank_fields)
-            if all_blank({name: fields[name] for name in self.rank_fields}):
+            fields = None if is_empty(item) else as_object(index, item, self.rank_fields, whole=self._echo)
+            if fields is None or all_blank({name: fields[name] for name in self.rank_fields}):
                 skipped[index] = "blank"
             else:
                 contents[index] = fields
@@ -166,7 +169,7 @@ class _PineconeResult(TypedDict):
 
 
 class _PineconeUsage(TypedDict, total=False):
-    rerank_units: int | None
+    rerank_units: WholeCount | None
 
 
 class _PineconeAnswer(Answer):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import orjson
 from typing_extensions import TypedDict
 
 from rerankkit import errors
 from rerankkit._checks import check_flag, check_model, is_blank
 from rerankkit._endpoint import Access
-from rerankkit._parsing import Answer, parse
+from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import ranked_text
 from rerankkit._secret import SecretValue
 from rerankkit._wire import HttpRequest, HttpResponse, encode
@@ -31,7 +32,6 @@ _PRICES = "MongoDB's rerankers page, read 2026-11-20; +10 % on the eu and us hos
 _FULL = Price(0.05, 1_000_000, "token", _PRICES)
 _LITE = Price(0.02, 1_000_000, "token", _PRICES)
 _CURRENT = Limits(1_000, query_tokens=8_000, pair_tokens=32_000, request_tokens=600_000)
-_SMALLEST = Limits(1_000, query_tokens=1_000, pair_tokens=4_000, request_tokens=100_000)
 
 MODELS: Mapping[str, Model] = {
     model.name: model
@@ -46,6 +46,9 @@ MODELS: Mapping[str, Model] = {
         Model("rerank-lite-1", Limits(1_000, 1_000, 4_000, 300_000), note="not in MongoDB's list of valid models"),
     )
 }
+
+INSTRUCTED = frozenset({"rerank-3", "rerank-3-lite", "rerank-2.5", "rerank-2.5-lite"})
+"""Models that follow an instruction in the query.  MongoDB's rerankers page, read 2026-11-20."""
 
 
 class Voyage(KeyedProvider):
@@ -133,7 +136,7 @@ class Voyage(KeyedProvider):
     def error_message(self, answer: Mapping[str, object]) -> str | None:
         """The member ``detail``: a text, or for a 422 a list of what is wrong where."""
         detail = answer.get("detail")
-        return str(detail) if detail else None
+        return detail if isinstance(detail, str) else _listed(detail)
 
     def error_class(self, response: HttpResponse, message: str) -> type[ProviderError]:
         """By status; a 400 says in words that the batch is too large."""
@@ -148,13 +151,21 @@ class _VoyageResult(TypedDict):
 
 
 class _VoyageUsage(TypedDict, total=False):
-    total_tokens: int | None
+    total_tokens: WholeCount | None
 
 
 class _VoyageAnswer(Answer):
     data: list[_VoyageResult]
     model: str | None = None
     usage: _VoyageUsage | None = None
+
+
+def _listed(detail: object) -> str | None:
+    """The problems of a 422, as its JSON; None for what is no list, or too deep to be one."""
+    try:
+        return orjson.dumps(detail).decode() if isinstance(detail, list) else None
+    except TypeError:
+        return None
 
 
 def _host(key: str) -> str:
@@ -164,7 +175,6 @@ def _host(key: str) -> str:
 def _checked_instruction(model: str, instruction: object) -> str:
     if not isinstance(instruction, str) or is_blank(instruction):
         raise InvalidRequestError(f"instruction must be a text that is not blank, got {instruction!r}")
-    known = MODELS.get(model)
-    if known is not None and "instruction" not in known.note:
+    if model in MODELS and model not in INSTRUCTED:
         raise InvalidRequestError(f"{model!r} takes no instruction; 'rerank-2.5' and 'rerank-3' models do")
     return instruction
