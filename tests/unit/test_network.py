@@ -60,7 +60,6 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(addresses: lis
     assert network.tried == addresses[:3]
 
 
-@pytest.mark.parametrize("transport", ["httpx", "httpx2"])
 def test_a_deadline_that_has_passed_is_no_failed_connection(service: Service, colour: str, transport: Any) -> None:
     with recorder(lambda _: Reply()) as server, Client(service.make(server.url), transport=transport) as client:
         with pytest.raises(DeadlineExceededError):
@@ -76,7 +75,6 @@ def test_a_very_long_timeout_is_one(colour: str, timeout: float) -> None:
 PROXIES = ["socks4://127.0.0.1:9", "://x", "http://[::1", "http://user:sekret@127.0.0.1:99999", "http://bad host:x"]
 
 
-@pytest.mark.parametrize("transport", ["httpx", "httpx2"])
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     colour: str, transport: Any, proxy: str, monkeypatch: pytest.MonkeyPatch
