@@ -36,8 +36,9 @@ from rerankkit.types import (
 
 if TYPE_CHECKING:
     from rerankkit._connect import connect
+    from rerankkit._plan_answers import CreatedPlan, Plan, PlanSummary
     from rerankkit.client import Client
-    from rerankkit.kendra_plans import CreatedPlan, KendraPlans
+    from rerankkit.kendra_plans import KendraPlans
     from rerankkit.local import BM25
     from rerankkit.provider import Limits, Model, Price, Provider
     from rerankkit.providers.cohere import Cohere
@@ -49,12 +50,14 @@ _LAZY = {  # what brings pydantic or the providers with it is imported when it i
     "BM25": "local",
     "Client": "client",
     "Cohere": "providers.cohere",
-    "CreatedPlan": "kendra_plans",
+    "CreatedPlan": "_plan_answers",
     "Kendra": "providers.kendra",
     "KendraPlans": "kendra_plans",
     "Limits": "provider",
     "Model": "provider",
     "Pinecone": "providers.pinecone",
+    "Plan": "_plan_answers",
+    "PlanSummary": "_plan_answers",
     "Price": "provider",
     "Provider": "provider",
     "Voyage": "providers.voyage",
@@ -83,6 +86,8 @@ __all__ = [
     "PaymentRequiredError",
     "PermissionDeniedError",
     "Pinecone",
+    "Plan",
+    "PlanSummary",
     "Price",
     "Provider",
     "ProviderError",

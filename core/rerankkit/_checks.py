@@ -35,11 +35,15 @@ def check_top_n(top_n: object) -> int | None:
 
 
 def check_timeout(timeout: object) -> float:
-    if not is_number(timeout) or not 0 < timeout <= MAX_TIMEOUT:
+    return check_seconds("timeout", timeout)
+
+
+def check_seconds(name: str, seconds: object) -> float:
+    if not is_number(seconds) or not 0 < seconds <= MAX_TIMEOUT:
         raise InvalidRequestError(
-            f"timeout must be a number of seconds above 0 and at most {MAX_TIMEOUT:g}, got {shown(timeout)}"
+            f"{name} must be a number of seconds above 0 and at most {MAX_TIMEOUT:g}, got {shown(seconds)}"
         )
-    return float(timeout)
+    return float(seconds)
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -1,4 +1,4 @@
-"""Amazon Kendra Intelligent Ranking as a service: addresses, AWS JSON 1.0, signatures, errors.
+"""Amazon Kendra Intelligent Ranking as a service: addresses, AWS JSON 1.0, signatures, errors, and what a plan costs.
 
 Sources: botocore 1.44.5 `kendra-ranking` 2022-10-19 and its recorded requests, both read 2026-11-20.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from rerankkit import errors
 from rerankkit._checks import check_flag
@@ -71,15 +72,38 @@ ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
     "RequestExpired": errors.AuthenticationError,
 }
 EXPIRED = frozenset({"ExpiredTokenException", "RequestExpired"})
-THROTTLED_HINT = "a plan answers 0.01 requests a second for each capacity unit it has, one unit by default"
+MISSING = "ResourceNotFoundException"
+
+PLAN_ID_FORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{35}")  # botocore 2022-10-19, shape RescoreExecutionPlanId
+
+# US dollars an hour for as long as a plan exists, used or not.  AWS pricing page, read on PRICES_READ
+PLAN_PRICE = 0.14
+UNIT_PRICE = 0.0035  # for each capacity unit beyond the first
+PRICES_READ = "2026-11-20"
+
+
+def hourly_price(capacity_units: int) -> float:
+    """US dollars an hour for a plan with so many units beyond the first."""
+    return PLAN_PRICE + UNIT_PRICE * capacity_units
+
+
+def check_plan_id(plan_id: object) -> str:
+    if not isinstance(plan_id, str) or not PLAN_ID_FORM.fullmatch(plan_id):
+        raise InvalidRequestError(f"plan_id must be the 36 characters of a rescore execution plan's id, got {plan_id!r}")
+    return plan_id
 
 
 class KendraService(Service):
-    """One region's endpoint and the credentials for it."""
+    """One region's endpoint and the credentials for it.
+
+    Attributes:
+        throttled_hint: What to know of being throttled, for the error's text.
+    """
 
     name = "kendra"
     auth_waits = True
     model = None
+    throttled_hint: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -150,9 +174,14 @@ class KendraService(Service):
         """The exception for an error reply, with its AWS type in the text."""
         error = super().error(response)
         kind = error_type(response)
-        hint = f"; {THROTTLED_HINT}" if kind == "ThrottlingException" else ""
+        hint = f"; {self.throttled_hint}" if kind == "ThrottlingException" and self.throttled_hint else ""
         error.args = (f"{kind}: {error.args[0]}{hint}" if kind else error.args[0],)
         return error
+
+
+def is_of_type(error: ProviderError, kind: str) -> bool:
+    """Whether the service itself gave this type: a gateway's 404 knows nothing of plans."""
+    return str(error.args[0]).startswith(f"{kind}: ")
 
 
 def error_type(response: HttpResponse) -> str:

@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from rerankkit import _engine
-from rerankkit._checks import check_integer, check_timeout
+from rerankkit._checks import check_timeout
 from rerankkit._closing import Closing
 from rerankkit._http import Http, Transport
-from rerankkit._io import ASYNC, BLOCKING, IO, run
+from rerankkit._io import ASYNC, BLOCKING, run
 from rerankkit._kendra_service import KendraService
-from rerankkit._parsing import Answer, parse
+from rerankkit._plan_answers import CreatedPlan, Pages, Plan, PlanSummary
+from rerankkit._plan_operations import Operations, aeach, each
+from rerankkit._plan_requests import check_page_size, checked_tag_keys, checked_tags, create_members, update_members
+from rerankkit._plan_watch import LONGEST_PAUSE, WATCH_TIMEOUT, Watch
 from rerankkit._secret import SecretValue
-from rerankkit._wire import HttpResponse
-from rerankkit.deadline import Deadline
-from rerankkit.errors import InvalidRequestError
 from rerankkit.retry import Retry, check_retry
-
-# botocore kendra-ranking 2022-10-19, shapes of CreateRescoreExecutionPlan; read 2026-11-20
-NAME_FORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,999}")
-TOKEN_FORM = re.compile(r"[\x00-\x7F]{1,64}")
-MAX_DESCRIPTION = 1_000  # characters
-MAX_TAGS = 200
-MAX_TAG_KEY = 128  # characters
-MAX_TAG_VALUE = 256  # characters
-MAX_CAPACITY_UNITS = 1_000  # beyond the first.  Text of CapacityUnitsConfiguration
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedPlan:
-    """A plan that has been asked for; it ranks once the service has made it, which takes minutes.
-
-    Attributes:
-        id: What `Kendra` takes as `plan_id`.
-        arn: Its Amazon Resource Name.
-    """
-
-    id: str
-    arn: str
 
 
 class KendraPlans(Closing):
     """Manages rescore execution plans.  A plan costs money for every hour it exists, used or not.
 
+    Each method has a twin for event loops, which takes the same arguments: `create` and `acreate`, and so on.
+
     Args:
         region: None: from AWS_REGION, AWS_DEFAULT_REGION, or the profile.
-        timeout: Seconds a call may take as a whole, retries included.
+        timeout: Seconds a call may take as a whole, retries included; waiting for a plan has a time of its own.
 
     The other arguments are those of `Kendra` and `Client`.
 
+    Attributes:
+        region: Where the plans are.
+        base_url: Who is asked.
+
     Raises:
-        InvalidRequestError: No region, or an argument that is out of range.
+        InvalidRequestError: No region, or an argument that is out of range. Methods raise it, too, for arguments that
+            the service would refuse, and send nothing then.
+        ProviderError: From every method: the service refused or failed.
+        DeadlineExceededError: From every method: its time is over.
     """
 
     def __init__(
@@ -72,7 +56,7 @@ class KendraPlans(Closing):
         retry: Retry | None = None,
         transport: Transport | None = None,
     ) -> None:
-        self._service = KendraService(
+        service = KendraService(
             region=region,
             base_url=base_url,
             fips=fips,
@@ -82,9 +66,15 @@ class KendraPlans(Closing):
             aws_session_token=aws_session_token,
             allow_http=allow_http,
         )
-        self._timeout = check_timeout(timeout)
-        self._policy = _engine.Policy(check_retry(retry))
-        self._http = Http(self._service.base_url, transport)
+        self.region = service.region
+        self.base_url = service.base_url
+        self._http = Http(service.base_url, transport)
+        policy = _engine.Policy(check_retry(retry))
+        self._blocking = Operations(BLOCKING, self._http, service, policy, check_timeout(timeout))
+        self._awaited = replace(self._blocking, io=ASYNC)
+
+    def __repr__(self) -> str:
+        return f"KendraPlans(region={self.region!r}, base_url={self.base_url!r})"
 
     def create(
         self,
@@ -104,13 +94,8 @@ class KendraPlans(Closing):
             tags: At most 200.
             client_token: Several calls with one token make one plan. None: made for this call, and kept over its
                 retries, so that a lost answer does not leave a second plan behind.
-
-        Raises:
-            InvalidRequestError: An argument is out of range; nothing was sent.
-            ProviderError: The service refused or failed.
         """
-        members = _create_members(name, description, capacity_units, tags, client_token)
-        return run(self._create(BLOCKING, members))
+        return run(self._blocking.create(create_members(name, description, capacity_units, tags, client_token)))
 
     async def acreate(
         self,
@@ -122,18 +107,170 @@ class KendraPlans(Closing):
         client_token: str | None = None,
     ) -> CreatedPlan:
         """The same as `create`, in the running event loop."""
-        members = _create_members(name, description, capacity_units, tags, client_token)
-        return await self._create(ASYNC, members)
+        return await self._awaited.create(create_members(name, description, capacity_units, tags, client_token))
 
-    async def _create(self, io: IO, members: Mapping[str, object]) -> CreatedPlan:
-        line = _engine.Line(io, self._http, self._service, self._policy, Deadline(self._timeout))
-        request = self._service.operation("CreateRescoreExecutionPlan", members)
-        plan, _ = await _engine.attempt(line, request, self._parse_created)
-        return plan
+    def describe(self, plan_id: str) -> Plan:
+        """All that the service tells of a plan.
 
-    def _parse_created(self, response: HttpResponse) -> CreatedPlan:
-        answer = parse(_Created, response.content)
-        return CreatedPlan(answer.Id, answer.Arn)
+        Raises:
+            NotFoundError: There is no such plan, or no more.
+        """
+        return run(self._blocking.describe(plan_id))
+
+    async def adescribe(self, plan_id: str) -> Plan:
+        """The same as `describe`, in the running event loop."""
+        return await self._awaited.describe(plan_id)
+
+    def list(self, *, page_size: int | None = None) -> Iterator[PlanSummary]:
+        """The plans of this account and region, in the service's order, which it does not document.
+
+        A page is fetched when its first plan is asked for; each has the whole `timeout`.
+
+        Args:
+            page_size: Plans a request, 1 to 50; None leaves it to the service.
+        """
+        return each(self._blocking, Pages(check_page_size(page_size)))
+
+    def alist(self, *, page_size: int | None = None) -> AsyncIterator[PlanSummary]:
+        """The same as `list`, for ``async for`` in the running event loop."""
+        return aeach(self._awaited, Pages(check_page_size(page_size)))
+
+    def update(
+        self,
+        plan_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        capacity_units: int | None = None,
+    ) -> None:
+        """Change what is given, within the limits of `create`; the plan is UPDATING for a while, then ACTIVE again.
+
+        Raises:
+            ConflictError: The plan is not ACTIVE; with several `attempts` also because the first of them, whose
+                answer was lost, is being carried out: `describe` tells.
+        """
+        run(self._blocking.update(update_members(plan_id, name, description, capacity_units)))
+
+    async def aupdate(
+        self,
+        plan_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        capacity_units: int | None = None,
+    ) -> None:
+        """The same as `update`, in the running event loop."""
+        await self._awaited.update(update_members(plan_id, name, description, capacity_units))
+
+    def delete(self, plan_id: str) -> None:
+        """Ask for the end of a plan, which takes minutes; `wait_deleted` waits for it.
+
+        A retry that finds the plan gone or going is a success: the first answer was lost, not the work.
+
+        Raises:
+            NotFoundError: There was no such plan.
+            ConflictError: The plan is not ACTIVE.
+        """
+        run(self._blocking.delete(plan_id))
+
+    async def adelete(self, plan_id: str) -> None:
+        """The same as `delete`, in the running event loop."""
+        await self._awaited.delete(plan_id)
+
+    def wait_active(
+        self,
+        plan_id: str,
+        *,
+        timeout: float = WATCH_TIMEOUT,
+        poll_seconds: float = LONGEST_PAUSE,
+        progress: Callable[[Plan], object] | None = None,
+    ) -> Plan:
+        """The plan once it is ACTIVE, after it was created or updated.
+
+        A look that is throttled is repeated, and so is any other that may pass, once the plan has been seen.
+
+        Args:
+            plan_id: As `create` and `list` tell it.
+            timeout: Seconds to wait; the service does not say how long it may take.
+            poll_seconds: The longest pause between two looks; the first is 1 second at most, each further twice that.
+            progress: Called with the plan as each look shows it.
+
+        Raises:
+            ConflictError: The plan is FAILED or DELETING; the text has the service's reason.
+            DeadlineExceededError: `timeout` is over; the text has the last status.
+        """
+        return run(self._blocking.wait_active(plan_id, Watch(timeout, poll_seconds, progress)))
+
+    async def await_active(
+        self,
+        plan_id: str,
+        *,
+        timeout: float = WATCH_TIMEOUT,
+        poll_seconds: float = LONGEST_PAUSE,
+        progress: Callable[[Plan], object] | None = None,
+    ) -> Plan:
+        """The same as `wait_active`, in the running event loop."""
+        return await self._awaited.wait_active(plan_id, Watch(timeout, poll_seconds, progress))
+
+    def wait_deleted(
+        self,
+        plan_id: str,
+        *,
+        timeout: float = WATCH_TIMEOUT,
+        poll_seconds: float = LONGEST_PAUSE,
+        progress: Callable[[Plan], object] | None = None,
+    ) -> None:
+        """Return when the service knows the plan no more; arguments and errors as for `wait_active`, but for its conflicts."""
+        run(self._blocking.wait_deleted(plan_id, Watch(timeout, poll_seconds, progress)))
+
+    async def await_deleted(
+        self,
+        plan_id: str,
+        *,
+        timeout: float = WATCH_TIMEOUT,
+        poll_seconds: float = LONGEST_PAUSE,
+        progress: Callable[[Plan], object] | None = None,
+    ) -> None:
+        """The same as `wait_deleted`, in the running event loop."""
+        await self._awaited.wait_deleted(plan_id, Watch(timeout, poll_seconds, progress))
+
+    def tag(self, plan: str, tags: Mapping[str, str]) -> None:
+        """Give a plan tags; a tag of the same name is replaced, others stay.
+
+        Args:
+            plan: Its ARN, or its id: then one request more, `describe`, learns the ARN, and its errors may come.
+            tags: At most 200; names of 1 to 128 characters, values of up to 256.
+        """
+        run(self._blocking.tag(plan, checked_tags(tags)))
+
+    async def atag(self, plan: str, tags: Mapping[str, str]) -> None:
+        """The same as `tag`, in the running event loop."""
+        await self._awaited.tag(plan, checked_tags(tags))
+
+    def untag(self, plan: str, keys: Iterable[str]) -> None:
+        """Take tags of these names from a plan, at most 200; names it has not got do no harm.
+
+        Args:
+            plan: As for `tag`.
+            keys: The tags' names.
+        """
+        run(self._blocking.untag(plan, checked_tag_keys(keys)))
+
+    async def auntag(self, plan: str, keys: Iterable[str]) -> None:
+        """The same as `untag`, in the running event loop."""
+        await self._awaited.untag(plan, checked_tag_keys(keys))
+
+    def tags(self, plan: str) -> dict[str, str]:
+        """A plan's tags, by name.
+
+        Args:
+            plan: As for `tag`.
+        """
+        return run(self._blocking.tags(plan))
+
+    async def atags(self, plan: str) -> dict[str, str]:
+        """The same as `tags`, in the running event loop."""
+        return await self._awaited.tags(plan)
 
     def close(self) -> None:
         """Close what blocking calls opened; the object cannot be used after."""
@@ -142,57 +279,3 @@ class KendraPlans(Closing):
     async def aclose(self) -> None:
         """Close what blocking calls and the running event loop opened; the object cannot be used after."""
         await self._http.aclose()
-
-
-class _Created(Answer):
-    Id: str
-    Arn: str
-
-
-def _create_members(
-    name: str,
-    description: str | None,
-    capacity_units: int | None,
-    tags: Mapping[str, str] | None,
-    client_token: str | None,
-) -> dict[str, object]:
-    """The members of the request, checked; those that were not given are left out."""
-    if not isinstance(name, str) or not NAME_FORM.fullmatch(name):
-        raise InvalidRequestError(
-            f"name must be 1 to 1,000 letters, digits, - and _, and begin with none of these two, got {name!r}"
-        )
-    members: dict[str, object] = {"Name": name}
-    if description is not None:
-        members["Description"] = _checked_text("description", description, MAX_DESCRIPTION)
-    if capacity_units is not None:
-        units = check_integer("capacity_units", capacity_units, 0, MAX_CAPACITY_UNITS)
-        members["CapacityUnits"] = {"RescoreCapacityUnits": units}
-    if tags is not None:
-        members["Tags"] = _checked_tags(tags)
-    members["ClientToken"] = str(uuid.uuid4()) if client_token is None else _checked_token(client_token)
-    return members
-
-
-def _checked_text(name: str, text: object, most: int) -> str:
-    if isinstance(text, str) and len(text) <= most and not any(unicodedata.category(char).startswith("C") for char in text):
-        return text
-    raise InvalidRequestError(f"{name} must be a text of at most {most:,} characters without control characters, got {text!r}")
-
-
-def _checked_tags(tags: Mapping[str, str]) -> list[Mapping[str, str]]:
-    if not isinstance(tags, Mapping) or len(tags) > MAX_TAGS:
-        raise InvalidRequestError(f"tags must be a mapping of at most {MAX_TAGS} names to values, got {tags!r}")
-    for key, value in tags.items():
-        if not (
-            isinstance(key, str) and 0 < len(key) <= MAX_TAG_KEY and isinstance(value, str) and len(value) <= MAX_TAG_VALUE
-        ):
-            raise InvalidRequestError(
-                f"a tag has a name of 1 to {MAX_TAG_KEY} characters and a value of up to {MAX_TAG_VALUE}: {key!r}: {value!r}"
-            )
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _checked_token(token: object) -> str:
-    if not isinstance(token, str) or not TOKEN_FORM.fullmatch(token):
-        raise InvalidRequestError(f"client_token must be 1 to 64 ASCII characters, got {token!r}")
-    return token

@@ -55,7 +55,7 @@ class Retry:
 
 
 def check_retry(retry: object) -> Retry:
-    """*retry*, or the usual one for None."""
+    """*retry*, or the default in the place of None."""
     if retry is not None and not isinstance(retry, Retry):
         raise InvalidRequestError(f"retry must be a Retry, such as Retry(attempts=1), got {retry!r}")
     return retry or Retry()

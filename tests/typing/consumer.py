@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, assert_type
 
 from langchain_core.documents import BaseDocumentCompressor
@@ -24,6 +25,8 @@ from rerankkit import (
     Limits,
     Model,
     Pinecone,
+    Plan,
+    PlanSummary,
     Price,
     Provider,
     ProviderError,
@@ -84,6 +87,27 @@ def a_ranker_of_ones_own_is_a_reranker() -> Reranker:
 
 def plans_are_typed(plans: KendraPlans) -> CreatedPlan:
     return plans.create("name", description="d", capacity_units=1, tags={"k": "v"}, client_token="t")
+
+
+async def both_colours_of_plans_have_the_same_types(plans: KendraPlans, seen: list[str]) -> None:
+    assert_type(plans.describe("p"), Plan)
+    assert_type(await plans.adescribe("p"), Plan)
+    assert_type(list(plans.list(page_size=5)), list[PlanSummary])
+    assert_type([plan async for plan in plans.alist()], list[PlanSummary])
+    plans.update("p", name="n", description="d", capacity_units=0)
+    assert_type(plans.wait_active("p", timeout=60, progress=lambda plan: seen.append(plan.status)), Plan)
+    assert_type(await plans.await_active("p", poll_seconds=1.0, progress=print), Plan)
+    await plans.await_deleted("p")
+    plans.tag("p", {"k": "v"})
+    await plans.auntag("p", ("k",))
+    assert_type(plans.tags("p"), dict[str, str])
+
+
+def plans_say_what_is_known(plan: Plan) -> tuple[str, str, str, str, int | None, str | None, datetime | None, str | None]:
+    return (
+        *(plan.id, plan.arn, plan.name, plan.status),
+        *(plan.capacity_units, plan.description, plan.created_at, plan.error_message),
+    )
 
 
 def catalogues_are_typed(model: Model) -> tuple[Limits, Price | None]:

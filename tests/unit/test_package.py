@@ -20,9 +20,9 @@ EXPORTS = {
     rerankkit: """
         APIConnectionError AuthenticationError BM25 BadRequestError BaseReranker Client Cohere ConflictError CreatedPlan
         DeadlineExceededError Document InvalidRequestError InvalidResponseError Kendra KendraPlans Limits Model NotFoundError
-        PaymentRequiredError PermissionDeniedError Pinecone Price Provider ProviderError RankedDocument RateLimitError
-        RequestTooLargeError RerankError RerankRequest RerankResponse Reranker Retry ServerError Span Usage Voyage
-        __version__ connect
+        PaymentRequiredError PermissionDeniedError Pinecone Plan PlanSummary Price Provider ProviderError RankedDocument
+        RateLimitError RequestTooLargeError RerankError RerankRequest RerankResponse Reranker Retry ServerError Span Usage
+        Voyage __version__ connect
     """,
     langchain_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankCompressor VoyageRerank",
     llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor VoyageRerank",

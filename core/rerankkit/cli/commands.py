@@ -7,6 +7,7 @@ import click
 from rerankkit import __version__
 from rerankkit.cli.demo import demo
 from rerankkit.cli.models import models
+from rerankkit.cli.plans import plans
 from rerankkit.cli.rerank import rerank
 from rerankkit.cli.serve import serve
 
@@ -20,5 +21,5 @@ def cli() -> None:
     """
 
 
-for command in (demo, rerank, models, serve):
+for command in (demo, rerank, models, plans, serve):
     cli.add_command(command)

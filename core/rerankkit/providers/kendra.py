@@ -15,7 +15,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from rerankkit._checks import check_choice, is_blank
-from rerankkit._kendra_service import KendraService
+from rerankkit._kendra_service import PLAN_PRICE, PRICES_READ, UNIT_PRICE, KendraService, check_plan_id
 from rerankkit._parsing import Answer, parse
 from rerankkit._rendering import field_value, is_empty, missing_fields, own_text
 from rerankkit._secret import SecretValue
@@ -23,8 +23,6 @@ from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Provider, Reply, check_results
 from rerankkit.types import Document, Skipped
-
-PLAN_ID_FORM = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{35}")  # botocore 2022-10-19, shape RescoreExecutionPlanId
 
 DOCUMENTS = 25  # a request; entries of one group count once.  Quotas page of 2023-04, read 2026-11-20
 DOCUMENTS_PER_GROUP = 3  # same page
@@ -34,7 +32,9 @@ MAX_BODY_UNITS = 2_048
 MANY_SPACES = re.compile(" {2,}")
 MAX_SCORE = 100_000.0  # of OriginalScore, either sign.  botocore 2022-10-19
 
-_PRICE = Price(0.14, 1, "hour of a plan", "AWS pricing page, read 2026-11-20; $0.0035 an hour for each further unit")
+_PRICE = Price(
+    PLAN_PRICE, 1, "hour of a plan", f"AWS pricing page, read {PRICES_READ}; ${UNIT_PRICE} an hour for each further unit"
+)
 
 MODELS: Mapping[str, Model] = {
     "rescore": Model("rescore", Limits(DOCUMENTS), _PRICE, "listwise; 0.01 requests/s a unit; closed to new customers")
@@ -66,6 +66,7 @@ class Kendra(KendraService, Provider):
     pointwise = False
     takes_top_n = False
     models = MODELS
+    throttled_hint = "a plan answers 0.01 requests a second for each capacity unit it has, one unit by default"
 
     def __init__(
         self,
@@ -81,8 +82,7 @@ class Kendra(KendraService, Provider):
         overflow: Literal["append", "error"] = "append",
         allow_http: bool = False,
     ) -> None:
-        if not isinstance(plan_id, str) or not PLAN_ID_FORM.fullmatch(plan_id):
-            raise InvalidRequestError(f"plan_id must be the 36 characters of a rescore execution plan's id, got {plan_id!r}")
+        self.plan_id = check_plan_id(plan_id)
         super().__init__(
             region=region,
             base_url=base_url,
@@ -93,7 +93,6 @@ class Kendra(KendraService, Provider):
             aws_session_token=aws_session_token,
             allow_http=allow_http,
         )
-        self.plan_id = plan_id
         self.overflow = check_choice("overflow", overflow, ("append", "error"))
 
     def _repr_arguments(self) -> str:
