@@ -12,6 +12,8 @@ from helpers.services import SERVICES, Service
 from helpers.ways import COLOURS
 from rerankkit.emulator import Emulator
 
+pytest_plugins = ("pytester",)
+
 FOREIGN = (
     "AWS_",
     "CO_API",

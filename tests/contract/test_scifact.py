@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import statistics
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
-import uvicorn
 
-from helpers.services import COHERE, SERVICES, Service
+from helpers.services import COHERE, KEY, SERVICES, Service
 from helpers.shared import SHARED, needs_shared
 from helpers.ways import WAYS, Way
 from rerankkit import Client
 from rerankkit.cli.collection import ndcg
-from rerankkit.emulator import create_app
-from rerankkit.emulator.process import listen, urls
+from rerankkit.emulator import Emulator, Settings
 
 pytestmark = [needs_shared, pytest.mark.timeout(600)]
 
@@ -80,16 +77,11 @@ SCORERS = {"judgements": by_judgement, "given order": by_given_order}
 
 
 @pytest.fixture(scope="module", params=SCORERS)
-def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """The emulator in a thread, with one of the scorers; its name and its URL."""
-    sock = listen()
-    server = uvicorn.Server(uvicorn.Config(create_app(SCORERS[request.param]), log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-    thread.start()
-    host, port = sock.getsockname()
-    yield request.param, f"http://{host}:{port}"
-    server.should_exit = True
-    thread.join()
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The emulator in a thread, with one of the scorers; its name, and where the services are."""
+    keys = {"AKIDEXAMPLE": KEY}
+    with Emulator(Settings(aws_secrets=keys), in_process=True, scorer=SCORERS[request.param]) as emulator:
+        yield request.param, emulator.urls
 
 
 IN_BATCHES = {"api_version": "v1", "max_chunks_per_doc": 300}  # 33 documents a request, so four requests a query
@@ -102,12 +94,12 @@ IN_BATCHES = {"api_version": "v1", "max_chunks_per_doc": 300}  # 33 documents a 
     ids=[*(service.name for service in SERVICES), "cohere in batches"],
 )
 def test_the_pipeline_reaches_the_known_figure(
-    served: tuple[str, str], service: Service, options: Mapping[str, object], way: Way
+    served: tuple[str, Mapping[str, str]], service: Service, options: Mapping[str, object], way: Way
 ) -> None:
-    scorer, base = served
+    scorer, urls = served
     data = scifact()
     found: list[float] = []
-    with Client(service.make(urls(base)[service.name], **options)) as client:
+    with Client(service.make(urls[service.name], **options)) as client:
         for query, text in data.queries.items():
             candidates = data.candidates[query]
             results = way(client, text, [data.texts[document] for document in candidates])

@@ -164,7 +164,7 @@ def test_a_mistake_is_explained_without_a_traceback(arguments: tuple[str, ...], 
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["", "demo", "rerank", "models", "serve"])
+@pytest.mark.parametrize("name", ["", "demo", "rerank", "models", "plans", "serve"])
 def test_every_command_explains_itself_within_80_columns(name: str) -> None:
     done = command(*filter(None, [name, "--help"]))
     assert done.returncode == 0
@@ -224,7 +224,7 @@ def test_the_demo_alone_shows_what_it_can(tmp_path: Path) -> None:
 def test_an_emulator_does_not_outlive_its_parent(how: signal.Signals) -> None:
     program = (
         "from rerankkit.emulator import Emulator; import time; "
-        "e = Emulator(); e.start(); print(e._process.pid, flush=True); time.sleep(60)"
+        "e = Emulator(); e.start(); print(e._host._process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
@@ -242,7 +242,7 @@ def test_an_emulator_does_not_outlive_its_parent(how: signal.Signals) -> None:
 def test_serve_prints_what_points_clients_at_it_and_stops_on_ctrl_c() -> None:
     process = subprocess.Popen([sys.executable, "-m", "rerankkit", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    lines = [process.stdout.readline() for _ in range(13)]
+    lines = [process.stdout.readline() for _ in range(20)]
     environment = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export "))
     assert set(environment) == {
         *("CO_API_URL", "CO_API_KEY", "VOYAGE_BASE_URL", "VOYAGE_API_KEY", "PINECONE_CONTROLLER_HOST", "PINECONE_API_KEY"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from helpers.services import PLAN_ID
 from rerankkit.emulator import Emulator
+from rerankkit.emulator.settings import KEY
 from rerankkit.emulator.voyage import bfloat16
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -174,8 +176,8 @@ def sdk(emulator: Emulator) -> Any:
         "kendra-ranking",
         region_name="us-east-1",
         endpoint_url=emulator.urls["kendra"],
-        aws_access_key_id="AKIDEXAMPLE",
-        aws_secret_access_key="secret",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=KEY,
         config=botocore.config.Config(retries={"total_max_attempts": 1}),
     )
     yield client
@@ -200,6 +202,8 @@ def test_boto3_creates_a_plan_once_a_token_and_uses_it(sdk: Any) -> None:
     assert sdk.create_rescore_execution_plan(Name="plan")["Id"] != first["Id"]
     assert first["Arn"].endswith(f":rescore-execution-plan/{first['Id']}")
     documents = [{"Id": "a", "OriginalScore": 1.0, "Body": "x"}]
+    while sdk.describe_rescore_execution_plan(Id=first["Id"])["Status"] != "ACTIVE":
+        time.sleep(0.05)
     sdk.rescore(RescoreExecutionPlanId=first["Id"], SearchQuery="q", Documents=documents)
 
 

@@ -11,7 +11,7 @@ from helpers.server import Reply, recorder
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, PLAN_ID, SERVICES, VOYAGE, Service
 from helpers.ways import run
 from rerankkit import Client, Cohere, Document, InvalidRequestError, Kendra, KendraPlans, Pinecone, Retry, Voyage, connect
-from rerankkit.emulator.process import KEY as EMULATOR_KEY
+from rerankkit.emulator.settings import KEY as EMULATOR_KEY
 from rerankkit.providers import REGISTRY
 
 CALLS: list[tuple[str, Any, dict[str, Any], str]] = [

@@ -13,7 +13,8 @@ from rich.progress import Progress
 from rerankkit import Client, Cohere, Kendra, Pinecone, Provider, Usage, Voyage
 from rerankkit.cli.collection import Collection, Query
 from rerankkit.cli.frameworks import Core, Way, langchain_retriever, llamaindex_engine
-from rerankkit.emulator.process import KEY, Emulator
+from rerankkit.emulator import Emulator
+from rerankkit.emulator.settings import KEY
 
 CANDIDATES = 25  # as many as Kendra ranks in one request
 

@@ -7,8 +7,18 @@ not a measure of any service.  (Extra: emulator.)
 from __future__ import annotations
 
 try:
+    from rerankkit.emulator import faults
     from rerankkit.emulator.app import create_app
-    from rerankkit.emulator.process import Emulator
+    from rerankkit.emulator.emulator import Emulator
+    from rerankkit.emulator.remote import Recorded, RemoteEmulator
+    from rerankkit.emulator.settings import (
+        DOCUMENTED_LIMITS,
+        CohereSwitches,
+        KendraSwitches,
+        PineconeSwitches,
+        RateLimit,
+        Settings,
+    )
 except ModuleNotFoundError as error:
     if error.name != "starlette":
         raise
@@ -16,4 +26,16 @@ except ModuleNotFoundError as error:
         "rerankkit.emulator needs starlette: pip install 'rerankkit[emulator]'", name=error.name
     ) from error
 
-__all__ = ["Emulator", "create_app"]
+__all__ = [
+    "DOCUMENTED_LIMITS",
+    "CohereSwitches",
+    "Emulator",
+    "KendraSwitches",
+    "PineconeSwitches",
+    "RateLimit",
+    "Recorded",
+    "RemoteEmulator",
+    "Settings",
+    "create_app",
+    "faults",
+]

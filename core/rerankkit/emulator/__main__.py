@@ -1,4 +1,7 @@
-"""The emulator on a free port of loopback; the first line it prints is its URL."""
+"""The emulator on a free port of loopback; the first line it prints is its URL.
+
+With ``--of-parent`` it reads its settings from the first line of standard input, and ends with it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,20 @@ import os
 import sys
 import threading
 
-from rerankkit.emulator.process import listen, serve
+from rerankkit.emulator.app import create_app
+from rerankkit.emulator.server import Server, listen
+from rerankkit.emulator.settings import Settings
 
 
 def main() -> None:
-    if "--while-stdin-is-open" in sys.argv[1:]:
+    settings = Settings()
+    if "--of-parent" in sys.argv[1:]:
+        settings = Settings.model_validate_json(sys.stdin.readline())
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     sock = listen()
     host, port = sock.getsockname()
-    print(f"http://{host}:{port}", flush=True)  # noqa: T201 -- read by the parent
-    serve(sock)
+    url = f"http://{host}:{port}"
+    Server(create_app(settings), sock, lambda: print(url, flush=True)).serve_until_stopped()  # noqa: T201 -- for the parent
 
 
 def _end_with_stdin() -> None:

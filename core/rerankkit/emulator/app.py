@@ -1,53 +1,112 @@
-"""One ASGI application for the four services, each under its name."""
+"""One ASGI application for the four services, each under its name, and for what controls them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any
-
-import orjson
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import asyncio
+import time
+from collections.abc import Mapping
+from weakref import WeakSet
 
 from rerankkit.emulator.cohere import CohereEmulator
-from rerankkit.emulator.kendra import CONTENT_TYPE, KendraEmulator
+from rerankkit.emulator.control import control
+from rerankkit.emulator.delivery import TRANSPORT, Receive, Scope, Send, deliver, left_within, read
+from rerankkit.emulator.fault_plan import FaultPlan
+from rerankkit.emulator.faults import AnyFault
+from rerankkit.emulator.journal import Entry, Journal
+from rerankkit.emulator.kendra import KendraEmulator
 from rerankkit.emulator.pinecone import PineconeEmulator
-from rerankkit.emulator.service import Call, EmulatedService, Refusal, Scorer
+from rerankkit.emulator.replies import spoiled
+from rerankkit.emulator.scorers import Scorer
+from rerankkit.emulator.service import Answer, Call, EmulatedService, Refusal
+from rerankkit.emulator.settings import ServiceName, Settings
 from rerankkit.emulator.voyage import VoyageEmulator
-from rerankkit.local import bm25_scores
-
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]  # each service says itself what it does not take
+from rerankkit.emulator.world import ScorerError, World
 
 
-def create_app(scorer: Scorer = bm25_scores, keys: Collection[str] | None = None) -> Starlette:
-    """The application.
+class Application:
+    """The four services and their control.
+
+    Attributes:
+        world: What the services share.
+        plan: The faults.
+        journal: The requests.
+    """
+
+    def __init__(self, settings: Settings | None = None, scorer: Scorer | None = None) -> None:
+        self.world = World(settings or Settings(), scorer)
+        self.plan = FaultPlan()
+        self.journal = Journal()
+        self.services: Mapping[ServiceName, EmulatedService] = {
+            service.name: service(self.world) for service in (CohereEmulator, VoyageEmulator, PineconeEmulator, KendraEmulator)
+        }
+        self._control = control(self)
+        self._held: WeakSet[asyncio.Transport] = WeakSet()
+
+    def reset(self) -> None:
+        """As at the start."""
+        self.plan.clear()
+        self.journal.clear()
+        self.world.reset()
+        for service in self.services.values():
+            service.reset()
+
+    def release(self) -> None:
+        """End the connections that faults keep: a server that stops does not wait for them."""
+        for transport in list(self._held):
+            transport.abort()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        prefix, _, path = scope["path"][1:].partition("/")
+        service = self.services.get(prefix)
+        if service is None:
+            await self._control(scope, receive, send)
+        else:
+            await self._serve(service, f"/{path}", scope, receive, send)
+
+    async def _serve(self, service: EmulatedService, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.monotonic()
+        call = _call(scope, path, await read(receive))
+        wait, fault = self.plan.strike(service.name, call)
+        entry = Entry(started, service.name, call, _named(wait, fault))
+        self.journal.begin(entry)
+        if entry.fault and TRANSPORT in scope.get("state", {}):
+            self._held.add(scope["state"][TRANSPORT])
+        if wait and await left_within(wait, receive):
+            self.journal.finish(entry, None, time.monotonic() - started)
+            return
+        reply = spoiled(service, _answer(service, call), fault, self.world.clock.now())
+        self.journal.finish(entry, None if fault and fault.silent else reply.status, time.monotonic() - started)
+        await deliver(reply, fault, scope, receive, send)
+
+
+def _named(wait: float, fault: AnyFault | None) -> str | None:
+    """What strikes a request, in a word or two."""
+    return "+".join(kind for kind in ("latency" if wait else "", fault.kind if fault else "") if kind) or None
+
+
+def _call(scope: Scope, path: str, body: bytes) -> Call:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    query = scope["query_string"].decode("latin-1")
+    sent = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    return Call(scope["method"], path, headers, body, f"{sent}?{query}" if query else sent)
+
+
+def _answer(service: EmulatedService, call: Call) -> Answer:
+    try:
+        return service.answer(call)
+    except Refusal as refusal:
+        return refusal.answer
+    except ScorerError as error:
+        return service.failure(500, str(error))
+
+
+def create_app(settings: Settings | None = None, scorer: Scorer | None = None) -> Application:
+    """The application, for a server of your own or for an in-process transport.
 
     Args:
-        scorer: Scores of texts for a query, at least 0; BM25 over the texts of one request by default.
-        keys: API keys and AWS access key ids that are accepted; None accepts any.
+        settings: None: any API key, BM25, today's forms, no limits.
+        scorer: Scores of texts for a query, at least 0; None: the one that the settings name.
     """
-    services: Mapping[str, EmulatedService] = {
-        "cohere": CohereEmulator(scorer, keys),
-        "voyage": VoyageEmulator(scorer, keys),
-        "pinecone": PineconeEmulator(scorer, keys),
-        "kendra": KendraEmulator(scorer, keys),
-    }
-    routes = [Route(f"/{name}{{path:path}}", _endpoint(name, service), methods=METHODS) for name, service in services.items()]
-    return Starlette(routes=routes)
-
-
-def _endpoint(name: str, service: EmulatedService) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    content_type = CONTENT_TYPE if name == "kendra" else "application/json"
-
-    async def endpoint(request: Request) -> Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        call = Call(request.method, request.path_params["path"] or "/", headers, await request.body())
-        try:
-            answer = service.answer(call)
-        except Refusal as refusal:
-            answer = refusal.answer
-        return Response(orjson.dumps(answer.body), answer.status, dict(answer.headers), content_type)
-
-    return endpoint
+    return Application(settings, scorer)

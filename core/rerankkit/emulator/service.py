@@ -1,34 +1,51 @@
-"""What an emulated service is: a call goes in, an answer comes out, and nothing else happens."""
+"""What an emulated service is: from the request that arrived to the reply in its own form."""
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-Scorer: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
-"""Scores of texts for a query, in the texts' order; at least 0, higher is more relevant."""
+from rerankkit.emulator.limits import Exceeded
+from rerankkit.emulator.settings import ServiceName
+
+if TYPE_CHECKING:
+    from rerankkit.emulator.world import World
+
+NESTING = 128  # levels of a body that are read: serde_json's limit; orjson would read 1,024 and write back only 254
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as it arrived; the path is without the service's prefix, header names are in lower case."""
+    """A request as it arrived.
+
+    Attributes:
+        path: Without the service's prefix and the query string.
+        target: The whole of what the request line named, as it was sent.
+        headers: Names in lower case.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply; its body is sent as JSON."""
+    """A reply.
 
-    body: Mapping[str, object]
+    Attributes:
+        body: Sent as JSON; None: nothing is sent.
+    """
+
+    body: Mapping[str, object] | None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -44,22 +61,45 @@ class Refusal(Exception):  # noqa: N818 -- not an error of this program, but the
 class EmulatedService(ABC):
     """One service.
 
-    Args:
-        scorer: Ranks in the place of the service's models.
-        keys: Those that are accepted; None accepts any.
+    Attributes:
+        name: Its prefix in the emulator's addresses.
+        content_type: Of its replies.
+        results: The member of an answer that lists the results.
+        place: The member of a result that says which document it is about.
+        score: The member of a result that holds its score.
     """
 
-    def __init__(self, scorer: Scorer, keys: Collection[str] | None) -> None:
-        self.scorer = scorer
-        self._keys = keys
+    name: ClassVar[ServiceName]
+    content_type: ClassVar[str] = "application/json"
+    results: ClassVar[str]
+    place: ClassVar[str] = "index"
+    score: ClassVar[str]
+
+    def __init__(self, world: World) -> None:
+        self.world = world
 
     @abstractmethod
     def answer(self, call: Call) -> Answer:
         """The reply to *call*; an error reply may be raised as a `Refusal`."""
 
+    @abstractmethod
+    def failure(self, status: int, message: str | None = None) -> Answer:
+        """The service's error reply with *status*; None: with the text it has for that."""
+
+    def reset(self) -> None:
+        """Forget what calls have left behind."""
+        return
+
     def accepts(self, key: str) -> bool:
         """Whether *key* is one of those that are accepted."""
-        return self._keys is None or key in self._keys
+        keys = self.world.settings.keys
+        return keys is None or key in keys
+
+    def admit(self, tokens: int, exceeded: Callable[[Exceeded, int], Answer]) -> None:
+        """Count a good request; *exceeded* words the refusal from the limit's kind and value."""
+        over = self.world.take(self.name, tokens)
+        if over is not None:
+            raise Refusal(exceeded(over, getattr(self.world.settings.rate_limits[self.name], over)))
 
 
 class Form(BaseModel):
@@ -72,12 +112,30 @@ F = TypeVar("F", bound=Form)
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
-    """The members of a JSON object; None if *body* is something else."""
+    """The members of a JSON object; None if *body* is something else, or nested beyond all use."""
     try:
         found: object = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or is_deep(cast("object", found)):
+        return None
+    return cast("dict[str, Any]", found)
+
+
+def is_deep(value: object) -> bool:
+    """Whether a JSON value is nested more than `NESTING` levels."""
+    level = [value]
+    for _ in range(NESTING):
+        level = [inner for outer in level for inner in _members(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _members(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
 
 
 def fill(form: type[F], members: Mapping[str, Any], refuse: Callable[[str, str], Refusal]) -> F:
@@ -87,6 +145,11 @@ def fill(form: type[F], members: Mapping[str, Any], refuse: Callable[[str, str],
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise refuse(".".join(map(str, first["loc"])), first["msg"]) from None
+
+
+def unknown_member(form: type[Form], members: Mapping[str, Any]) -> str | None:
+    """The first of *members* that *form* does not document."""
+    return next((name for name in members if name not in form.model_fields), None)
 
 
 def bearer(call: Call) -> str | None:
@@ -107,3 +170,8 @@ def probability(score: float) -> float:
 
 def blank(text: str) -> bool:
     return not text.strip()
+
+
+def new_id() -> str:
+    """An id as the services make them."""
+    return str(uuid.uuid4())
