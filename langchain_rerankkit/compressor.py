@@ -67,7 +67,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
             if not isinstance(document, Document):
-                kind = type(document).__name__
+                kind = f"{type(document).__module__.partition('.')[0]}'s {type(document).__name__}"
                 raise rerankkit.InvalidRequestError(f"documents[{index}] must be a LangChain Document, got {kind}")
         return [
             self.candidate(document.page_content, document.metadata, self._first_stage_score(index, document))
