@@ -14,7 +14,9 @@ from rerankkit.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCKS = [block for page in PAGES for block in blocks(page)]
+EVERY = [block for page in PAGES for block in blocks(page)]
+TESTS = [block for block in EVERY if "\ndef test_" in block.source]
+BLOCKS = [block for block in EVERY if block not in TESTS]
 
 
 @pytest.fixture
@@ -30,8 +32,16 @@ def test_a_block_runs_and_prints_what_it_says(block: Block) -> None:
     assert block.run() == block.promised
 
 
+@pytest.mark.parametrize("block", TESTS, ids=str)
+def test_a_block_of_tests_passes(block: Block, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_block=block.source, my_app="def answer(question): return 'at nine'")
+    outcomes = pytester.runpytest_subprocess("-p", "no:xdist").parseoutcomes()
+    assert outcomes.keys() == {"passed"}
+
+
 def test_the_pages_have_blocks() -> None:
-    assert {block.page.name for block in BLOCKS} == {"README.md", "guide.md"}
+    assert {block.page.name for block in (*BLOCKS, *TESTS)} == {"README.md", "guide.md", "testing.md"}
+    assert len(TESTS) == 6
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:
