@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from rerankkit import KendraPlans, Plan, RerankError
-from rerankkit._plan_requests import MAX_CAPACITY_UNITS, MAX_PAGE_SIZE
+from rerankkit._plan_requests import MAX_CAPACITY_UNITS, MAX_PAGE_SIZE, create_members
 from rerankkit._plan_watch import LONGEST_PAUSE, WATCH_TIMEOUT
 from rerankkit.cli.plan_talk import (
     ask,
@@ -107,6 +107,7 @@ def create(
     From then on it costs money, until it is deleted. The plan's id is printed; it is what `--with kendra:PLAN_ID` takes.
     """
     given = parsed_tags(tags)
+    create_members(name, description, capacity_units, given or None, client_token)  # before anyone is asked
     if not yes:
         ask(f"A plan costs {price(capacity_units or 0)}", f"Create {name!r} in {known.region}?")
     created = known.create(
