@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rerankkit._checks import check_integer, is_blank, is_number
+from rerankkit._checks import check_integer, check_timeout, is_blank, is_number
 from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
@@ -53,11 +54,11 @@ class FakeReranker(BaseReranker):
     def __init__(self, scores: Scores | None = None, *, latency: float = 0.0, timeout: float = 30.0) -> None:
         if scores is not None and not callable(scores) and not isinstance(scores, Mapping):
             raise InvalidRequestError(f"scores must be a function of query and text, or a table by text, got {scores!r}")
-        if not is_number(latency) or latency < 0:
-            raise InvalidRequestError(f"latency must be a number of seconds, at least 0, got {latency!r}")
+        if not is_number(latency) or not 0 <= latency < math.inf:
+            raise InvalidRequestError(f"latency must be a finite number of seconds, at least 0, got {latency!r}")
         self.scores = scores
         self.latency = latency
-        self.timeout = timeout
+        self.timeout = check_timeout(timeout)
         self.calls: list[FakeCall] = []
         self._failures: deque[Exception] = deque()
 
@@ -77,7 +78,7 @@ class FakeReranker(BaseReranker):
         if self._failures:
             raise self._failures.popleft()
         ranked = [index for index, text in enumerate(texts) if not is_blank(text)]
-        scores = {index: float(self._score(request.query, texts, index)) for index in ranked}
+        scores = {index: self._checked_score(request.query, texts, index) for index in ranked}
         found = [
             RankedDocument(index, scores[index], request.documents[index])
             for index in sorted(ranked, key=lambda index: (-scores[index], index))
@@ -101,6 +102,12 @@ class FakeReranker(BaseReranker):
         await io.sleep(min(self.latency, request.deadline.remaining()))
         if not in_time:
             raise DeadlineExceededError(f"the fake did not answer within {request.deadline.seconds:g} s", provider="fake")
+
+    def _checked_score(self, query: str, texts: Sequence[str], index: int) -> float:
+        found: object = self._score(query, texts, index)
+        if not is_number(found) or not math.isfinite(found):
+            raise InvalidRequestError(f"scores must give a finite number for each text, got {found!r} for {texts[index]!r}")
+        return float(found)
 
     def _score(self, query: str, texts: Sequence[str], index: int) -> float:
         if self.scores is None:

@@ -33,17 +33,22 @@ def guard(monkeypatch: pytest.MonkeyPatch, *, only: Sequence[str] = ()) -> None:
 
 
 def _guard_lookups(monkeypatch: pytest.MonkeyPatch, check: Callable[[object], None]) -> None:
-    look_up = socket.getaddrinfo
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+        monkeypatch.setattr(socket, name, _guarded_lookup(getattr(socket, name), check))
+
+
+def _guarded_lookup(look_up: Callable[..., object], check: Callable[[object], None]) -> Callable[..., object]:
+    """*look_up*, whose first argument is the name."""
 
     def guarded(host: object, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 -- handed on as they come
         check(host)
-        return look_up(cast("str", host), *args, **kwargs)
+        return look_up(host, *args, **kwargs)
 
-    monkeypatch.setattr(socket, "getaddrinfo", guarded)
+    return guarded
 
 
 def _guard_sockets(monkeypatch: pytest.MonkeyPatch, check: Callable[[object], None]) -> None:
-    for name in ("connect", "connect_ex", "sendto"):
+    for name in ("connect", "connect_ex", "sendto", "sendmsg"):
         monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name), check))
 
 
@@ -59,6 +64,7 @@ def _guarded(method: Callable[..., Any], check: Callable[[object], None]) -> Cal
 
 
 def _leaves(name: str, only: Sequence[str]) -> bool:
+    name = name.lower().rstrip(".")
     if only:
         return any(name == domain or name.endswith(f".{domain}") for domain in only)
     return name != "" and not is_loopback(name)
@@ -67,7 +73,8 @@ def _leaves(name: str, only: Sequence[str]) -> bool:
 def _explained(name: str, only: Sequence[str]) -> str:
     if only:
         return (
-            f"a client that was made before this test would go to {name}: make it inside the test, or in a fixture that asks "
-            "for rerank_environment"
+            f"a client would go to {name}, past the emulator: if it was made before this test, make it inside, or in a fixture "
+            "that asks for rerank_environment; if it reads no environment, as Voyage's own SDK does not, give it one of "
+            "rerank_emulator.urls"
         )
     return f"this test tried to reach {name}: point its client at rerank_emulator, or leave out no_network if it may"

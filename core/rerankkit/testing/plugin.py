@@ -18,7 +18,7 @@ import pytest
 from rerankkit.testing import network
 
 if TYPE_CHECKING:
-    from rerankkit import Client
+    from rerankkit import BaseReranker
     from rerankkit.emulator import Emulator
 
 FOREIGN = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "COHERE_API_KEY")
@@ -48,6 +48,8 @@ def _rerank_emulator(pytestconfig: pytest.Config) -> Iterator[Emulator]:
 @pytest.fixture
 def rerank_emulator(_rerank_emulator: Emulator) -> Emulator:
     """A running emulator, as at its start."""
+    if not _rerank_emulator.url:  # a test has stopped it
+        _rerank_emulator.start()
     _rerank_emulator.reset()
     return _rerank_emulator
 
@@ -70,16 +72,40 @@ def rerank_environment(rerank_emulator: Emulator, monkeypatch: pytest.MonkeyPatc
 def rerank_clients(
     rerank_emulator: Emulator,
     rerank_environment: Mapping[str, str],  # noqa: ARG001 -- the clients find their addresses there
-) -> Iterator[Mapping[str, Client]]:
+) -> Iterator[Mapping[str, BaseReranker]]:
     """A client of each service, by its name; they are closed after the test."""
-    from rerankkit import Client, Cohere, Kendra, Pinecone, Voyage  # noqa: PLC0415 -- not before a test asks for them
-
-    clients = {
-        provider.name: Client(provider) for provider in (Cohere(), Voyage(), Pinecone(), Kendra(rerank_emulator.plan_id))
-    }
+    clients = _Clients({"kendra": f"kendra:{rerank_emulator.plan_id}"})
     yield clients
-    for client in clients.values():
-        client.close()
+    clients.close()
+
+
+class _Clients(Mapping[str, "BaseReranker"]):
+    """A client of each service, made when it is asked for: not everybody has what Kendra needs.
+
+    Args:
+        targets: What `connect` is told, where that is not the service's name.
+    """
+
+    def __init__(self, targets: Mapping[str, str]) -> None:
+        self._targets = {**{name: name for name in ("cohere", "voyage", "pinecone", "kendra")}, **targets}
+        self._made: dict[str, BaseReranker] = {}
+
+    def __getitem__(self, name: str) -> BaseReranker:
+        from rerankkit import connect  # noqa: PLC0415 -- not before a test asks for one
+
+        if name not in self._made:
+            self._made[name] = connect(self._targets[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def close(self) -> None:
+        for client in self._made.values():
+            client.close()
 
 
 @pytest.fixture
