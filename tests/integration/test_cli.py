@@ -242,11 +242,11 @@ def test_an_emulator_does_not_outlive_its_parent(how: signal.Signals) -> None:
 def test_serve_prints_what_points_clients_at_it_and_stops_on_ctrl_c() -> None:
     process = subprocess.Popen([sys.executable, "-m", "rerankkit", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
-    lines = [process.stdout.readline() for _ in range(20)]
+    lines = [process.stdout.readline() for _ in range(21)]
     environment = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export "))
     assert set(environment) == {
         *("CO_API_URL", "CO_API_KEY", "VOYAGE_BASE_URL", "VOYAGE_API_KEY", "PINECONE_CONTROLLER_HOST", "PINECONE_API_KEY"),
-        *("AWS_ENDPOINT_URL_KENDRA_RANKING", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
+        *("AWS_ENDPOINT_URL_KENDRA_RANKING", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"),
     }
     for target in ("cohere", "voyage", "pinecone"):
         assert ranked("refund", "-w", target, "-n", "1", stdin=LINES, environment=environment)["results"][0]["index"] == 1

@@ -14,6 +14,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ from rerankkit import (
     DeadlineExceededError,
     InvalidRequestError,
     InvalidResponseError,
+    KendraPlans,
     Provider,
     RateLimitError,
     RerankError,
@@ -203,6 +206,15 @@ def test_scores_may_be_a_tests_own() -> None:
         refused = httpx.post(f"{emulator.urls['cohere']}/v2/rerank", json=body, headers={"Authorization": "Bearer k"})
     assert refused.status_code == 500
     assert "the scorer must return a list of 3 scores, one for each text, got 1" in refused.json()["message"]
+    for wrong, told in (
+        (lambda _, texts: [-4.0] * len(texts), "finite numbers, at least 0, got -4.0"),
+        (lambda *_: 1 / 0, "ZeroDivisionError"),
+    ):
+        with Emulator(in_process=True, scorer=wrong) as emulator:
+            body["model"] = "rerank-2.5"
+            refused = httpx.post(f"{emulator.urls['voyage']}/rerank", json=body, headers={"Authorization": "Bearer k"})
+            assert emulator.requests()[0].status == 500
+        assert told in refused.json()["detail"]
     with pytest.raises(InvalidRequestError, match="in_process=True"):
         Emulator(scorer=lambda _, texts: [0.0] * len(texts))
 
@@ -223,6 +235,88 @@ def test_an_application_without_its_server_says_what_it_cannot_do() -> None:
     assert refused.status_code == 501
     assert "run the emulator with Emulator()" in refused.text
     assert served.json()["data"][0]["index"] == 0
+
+
+def plans_of(emulator: RemoteEmulator, retry: Retry | None = None) -> KendraPlans:
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": KEY}
+    return KendraPlans(base_url=emulator.urls["kendra"], region="us-east-1", retry=retry, **keys)
+
+
+def test_what_is_under_way_at_a_reset_is_not_carried_out(emulated: Emulator) -> None:
+    emulated.inject(faults.Latency(seconds=0.4))
+    with plans_of(emulated, ONCE) as plans:
+        with ThreadPoolExecutor(1) as other:
+            late = other.submit(plans.create, "left-over")
+            time.sleep(0.15)
+            emulated.reset()
+        with pytest.raises(APIConnectionError):
+            late.result()
+        assert [plan.name for plan in plans.list()] == ["emulated"]
+
+
+def test_what_a_fault_refuses_is_not_carried_out(emulated: Emulator) -> None:
+    with plans_of(emulated) as plans:
+        emulated.inject(faults.Status(status=429, path="UpdateRescoreExecutionPlan", times=1, retry_after=0))
+        plans.update(emulated.plan_id, name="changed")
+        emulated.inject(faults.Status(status=403, path="CreateRescoreExecutionPlan"))
+        with pytest.raises(RerankError):
+            plans.create("none")
+        assert [plan.name for plan in plans.list()] == ["changed"]
+        emulated.inject(faults.Cut(path="TagResource"))
+        with pytest.raises(APIConnectionError):
+            plans.tag(emulated.plan_id, {"a": "b"})
+
+
+def test_a_retry_after_is_dated_by_the_clients_clock(emulated: Emulator) -> None:
+    emulated.advance(3_600)
+    emulated.inject(faults.Status(status=429, retry_after=5, retry_after_form="date"))
+    told = httpx.post(f"{emulated.urls['cohere']}/v2/rerank").headers
+    assert -1 <= (parsedate_to_datetime(told["retry-after"]) - parsedate_to_datetime(told["date"])).total_seconds() - 5 <= 1
+
+
+def test_half_a_request_is_none(emulated: Emulator) -> None:
+    emulated.inject(faults.Status(status=503, times=1))
+    parts = urlsplit(emulated.url)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(b"POST /voyage/v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    time.sleep(0.1)
+    assert emulated.requests() == []
+    assert httpx.post(f"{emulated.urls['voyage']}/rerank").status_code == 503
+
+
+def test_switches_of_one_service_are_changed_one_by_one_and_others_as_a_whole(emulated: Emulator) -> None:
+    emulated.configure(kendra={"plans": 3}, aws_secrets={}, rate_limits={"cohere": {"requests_per_month": 5}})
+    emulated.configure(kendra={"burst": 1}, rate_limits={"voyage": {"requests_per_minute": 1}})
+    settings = httpx.get(f"{emulated.url}/_emulator/settings").json()
+    assert (settings["kendra"]["plans"], settings["kendra"]["burst"], settings["aws_secrets"]) == (3, 1, {})
+    assert list(settings["rate_limits"]) == ["voyage"]
+    with pytest.raises(InvalidRequestError, match="positions that JSON can tell"):
+        emulated.configure(scorer=len)
+    with pytest.raises(InvalidRequestError, match="finite number of seconds"):
+        emulated.advance(float("nan"))
+    assert httpx.delete(f"{emulated.url}/_emulator/faults?seed=x").status_code == 400
+    emulated.heal(seed=-1)
+
+
+def test_an_emulator_runs_once_and_may_run_again() -> None:
+    for in_process in (False, True):
+        emulator = Emulator(in_process=in_process)
+        for _ in range(2):
+            emulator.start()
+            with pytest.raises(InvalidRequestError, match="runs already"):
+                emulator.start()
+            assert emulator.stats() == {}
+            emulator.stop()
+            emulator.stop()
+
+
+def test_an_emulator_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr("uvicorn.Server.startup", fail)
+    with pytest.raises(RuntimeError, match="the emulator did not start"):
+        Emulator(in_process=True).start()
 
 
 def test_a_stopped_emulator_does_not_wait_for_what_hangs() -> None:
@@ -323,6 +417,8 @@ def test_serve_reads_faults_and_settings_from_files(tmp_path: Any) -> None:
         (("--faults", "missing.json"), "missing.json is neither JSON nor a file that can be read"),
         (("--settings", '{"strikt": true}'), "--settings strikt: Extra inputs are not permitted"),
         (("--latency", "-1"), "--latency"),
+        (("--latency", "nan"), "--latency must be a finite number of seconds"),
+        (("--settings", "{bad"), "--settings: Invalid JSON"),
     ],
 )
 def test_serve_explains_a_mistake(arguments: tuple[str, ...], problem: str) -> None:

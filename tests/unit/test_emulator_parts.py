@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from rerankkit import InvalidRequestError
-from rerankkit.emulator import RateLimit, Settings, create_app, faults
+from rerankkit.emulator import RateLimit, Settings, create_app, faults, journal
 from rerankkit.emulator.clock import Clock
 from rerankkit.emulator.fault_plan import FaultPlan
 from rerankkit.emulator.faults import AnyFault, dump, parse
@@ -94,6 +94,69 @@ def test_the_tail_of_a_latency_is_as_long_and_as_rare_as_it_says() -> None:
     assert 60 < waits[5.1] < 140
 
 
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_a_text_is_found_however_it_is_written(ensure_ascii: bool) -> None:
+    text = 'sagt "schön"\n\\o/'
+    call = Call("POST", "/v2/rerank", {}, json.dumps({"documents": [text]}, ensure_ascii=ensure_ascii).encode())
+    assert strikes(planned(faults.Close(contains=text)), 1, call) == ["close"]
+
+
+def test_what_spoils_a_ranking_strikes_rankings_alone() -> None:
+    describe = Call("POST", "/", {"x-amz-target": "AWSKendraRerankingFrontendService.DescribeRescoreExecutionPlan"}, b"{}")
+    rescore = Call("POST", "/", {"x-amz-target": "AWSKendraRerankingFrontendService.Rescore"}, b"{}")
+    for fault in (faults.WrongReply(what="index", times=1), faults.NotJson(times=1), faults.Substitution(model="x", times=1)):
+        plan = planned(fault)
+        assert strikes(plan, 1, describe, "kendra") == [None]
+        assert strikes(plan, 1, rescore, "kendra") == [fault.kind]
+
+
+def test_a_reset_plan_is_as_at_its_start() -> None:
+    plan = FaultPlan(3, [faults.Close(rate=0.5)])
+    first = strikes(plan, 50)
+    plan.clear(7)
+    plan.add([faults.Reset()])
+    plan.reset()
+    assert strikes(plan, 50) == first
+
+
+def test_numbers_that_json_has_not_are_told_by_name() -> None:
+    wanted: list[AnyFault] = [faults.WrongReply(what="score", value=value) for value in (math.nan, math.inf, -math.inf)]
+    assert [fault.model_dump()["value"] for fault in parse(dump(wanted))] == ["NaN", "Infinity", "-Infinity"]
+    with pytest.raises(ValidationError):
+        faults.Latency(seconds=math.nan)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"retry_after": math.inf},
+        {"retry_after": "a\nb"},
+        {"headers": {"X": "a\nb"}},
+        {"headers": {"Content-Length": "3"}},
+        {"headers": {"a b": ""}},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_a_header_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        faults.Status(status=429, **wrong)
+
+
+def test_headers_of_a_fault_replace_the_services_own() -> None:
+    fault = faults.Status(status=429, retry_after=1, headers={"Retry-After": "5", "Content-Type": "text/html"})
+    headers = spoiled(SERVICES["cohere"], Answer({}), fault, 0.0).headers
+    assert (headers["retry-after"], headers["content-type"]) == ("5", "text/html")
+    assert len({name.lower() for name in headers}) == len(headers)
+
+
+def test_the_journal_forgets_bodies_beyond_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "KEPT_BYTES", 250)
+    kept = journal.Journal()
+    for number in range(9):
+        kept.begin(journal.Entry(0.0, "cohere", Call("POST", f"/{number}", {}, b"x" * 100), None))
+    assert [entry["path"] for entry in kept.requests()] == ["/7", "/8"]
+
+
 def test_faults_are_read_as_they_are_written() -> None:
     wanted: list[AnyFault] = [
         faults.Status(status=429, retry_after="soon", times=2),
@@ -171,7 +234,7 @@ def test_an_error_comes_in_the_services_own_form(service: EmulatedService, statu
         ({"retry_after": 60, "retry_after_form": "date"}, "retry-after", "Thu, 01 Jan 1970 00:01:40 GMT"),
         ({"retry_after": 0.25, "retry_after_form": "milliseconds"}, "retry-after-ms", "250"),
         ({"retry_after": 1.5, "retry_after_form": "aws"}, "x-amz-retry-after", "1500"),
-        ({"headers": {"X-RateLimit-Reset": "7"}}, "X-RateLimit-Reset", "7"),
+        ({"headers": {"X-RateLimit-Reset": "7"}}, "x-ratelimit-reset", "7"),
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
@@ -16,7 +17,7 @@ from rerankkit import InvalidRequestError
 from rerankkit._endpoint import is_loopback
 from rerankkit.emulator.addresses import environment, urls
 from rerankkit.emulator.app import Application, create_app
-from rerankkit.emulator.faults import Latency, parse
+from rerankkit.emulator.faults import AnyFault, Latency, parse
 from rerankkit.emulator.kendra import PLAN_ID
 from rerankkit.emulator.server import Server, listen
 from rerankkit.emulator.settings import DOCUMENTED_LIMITS, ScorerName, Settings
@@ -62,28 +63,32 @@ def serve(
     """  # noqa: D301 -- the backspace tells click not to wrap
     if not is_loopback(host) and not allow_remote:
         raise click.ClickException(f"{host} lets other machines connect, and nothing is protected: pass --allow-remote as well")
-    application = _application(settings, {"scorer": scorer, "strict": strict or None, "rate_limits": rate_limits or None})
-    application.plan.clear(seed)
+    switches = _settings(settings, {"scorer": scorer, "strict": strict or None, "rate_limits": rate_limits or None})
+    _log_requests(quiet=quiet)
+    _run(create_app(switches, faults=_faults(faults, latency), seed=seed), host, port)
+
+
+def _faults(given: Sequence[str], latency: float) -> list[AnyFault]:
     try:
-        application.plan.add([Latency(seconds=latency)] if latency else [])
-        for given in faults:
-            application.plan.add(parse(_given(given)))
+        late: list[AnyFault] = [Latency(seconds=latency)] if latency else []
+        return late + [fault for text in given for fault in parse(_given(text))]
     except InvalidRequestError as error:
         raise click.ClickException(f"--faults: {error}") from error
-    _log_requests(quiet=quiet)
-    _run(application, host, port)
+    except ValidationError as error:
+        raise click.ClickException(f"--latency must be a finite number of seconds, got {latency}") from error
 
 
-def _application(settings: str | None, switches: dict[str, object]) -> Application:
+def _settings(settings: str | None, switches: dict[str, object]) -> Settings:
     try:
         chosen = Settings.model_validate_json(_given(settings)) if settings else Settings()
         given = {name: value for name, value in switches.items() if value is not None}
         if given.get("rate_limits"):
             given["rate_limits"] = DOCUMENTED_LIMITS
-        return create_app(Settings.model_validate({**chosen.model_dump(), **given}))
+        return Settings.model_validate({**chosen.model_dump(), **given})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise click.ClickException(f"--settings {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = "".join(f" {'.'.join(map(str, first['loc']))}" for _ in first["loc"][:1])
+        raise click.ClickException(f"--settings{place}: {first['msg']}") from error
 
 
 def _given(text: str) -> str:
@@ -94,6 +99,8 @@ def _given(text: str) -> str:
         return Path(text).read_text("utf-8")
     except OSError as error:
         raise click.ClickException(f"{text} is neither JSON nor a file that can be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{text} is not UTF-8: convert it first") from error
 
 
 def _log_requests(*, quiet: bool) -> None:

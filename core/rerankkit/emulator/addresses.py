@@ -29,4 +29,5 @@ def environment(base: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": KEY,
         "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",  # for boto3, which does not read the other
     }

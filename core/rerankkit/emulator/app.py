@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from weakref import WeakSet
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rerankkit.emulator.cohere import CohereEmulator
 from rerankkit.emulator.control import control
 from rerankkit.emulator.delivery import TRANSPORT, Receive, Scope, Send, deliver, left_within, read
 from rerankkit.emulator.fault_plan import FaultPlan
-from rerankkit.emulator.faults import AnyFault
+from rerankkit.emulator.faults import AnyFault, Status
 from rerankkit.emulator.journal import Entry, Journal
 from rerankkit.emulator.kendra import KendraEmulator
 from rerankkit.emulator.pinecone import PineconeEmulator
@@ -32,19 +32,24 @@ class Application:
         journal: The requests.
     """
 
-    def __init__(self, settings: Settings | None = None, scorer: Scorer | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, scorer: Scorer | None = None, faults: Sequence[AnyFault] = (), seed: int = 0
+    ) -> None:
         self.world = World(settings or Settings(), scorer)
-        self.plan = FaultPlan()
+        self.plan = FaultPlan(seed, faults)
         self.journal = Journal()
         self.services: Mapping[ServiceName, EmulatedService] = {
             service.name: service(self.world) for service in (CohereEmulator, VoyageEmulator, PineconeEmulator, KendraEmulator)
         }
         self._control = control(self)
-        self._held: WeakSet[asyncio.Transport] = WeakSet()
+        self._held: set[asyncio.Transport] = set()
+        self._resets = 0
 
     def reset(self) -> None:
-        """As at the start."""
-        self.plan.clear()
+        """As at the start; what is under way ends without a reply."""
+        self._resets += 1
+        self.release()
+        self.plan.reset()
         self.journal.clear()
         self.world.reset()
         for service in self.services.values():
@@ -66,19 +71,34 @@ class Application:
             await self._serve(service, f"/{path}", scope, receive, send)
 
     async def _serve(self, service: EmulatedService, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.monotonic()
-        call = _call(scope, path, await read(receive))
-        wait, fault = self.plan.strike(service.name, call)
-        entry = Entry(started, service.name, call, _named(wait, fault))
-        self.journal.begin(entry)
-        if entry.fault and TRANSPORT in scope.get("state", {}):
-            self._held.add(scope["state"][TRANSPORT])
-        if wait and await left_within(wait, receive):
-            self.journal.finish(entry, None, time.monotonic() - started)
+        body = await read(receive)
+        if body is None:  # the client has left in the middle of it
             return
-        reply = spoiled(service, _answer(service, call), fault, self.world.clock.now())
-        self.journal.finish(entry, None if fault and fault.silent else reply.status, time.monotonic() - started)
-        await deliver(reply, fault, scope, receive, send)
+        call = _call(scope, path, body)
+        wait, fault = self.plan.strike(service.name, call)
+        entry = Entry(time.monotonic(), service.name, call, _named(wait, fault))
+        self.journal.begin(entry)
+        with self._holding(scope, struck=entry.fault is not None):
+            resets = self._resets
+            if wait and (await left_within(wait, receive) or resets != self._resets):
+                self.journal.finish(entry, None)
+                return
+            reply = spoiled(service, _answer(service, call, fault), fault, self.world.clock.dated())
+            self.journal.finish(entry, None if fault and fault.silent else reply.status)
+            await deliver(reply, fault, scope, receive, send)
+
+    @contextmanager
+    def _holding(self, scope: Scope, *, struck: bool) -> Generator[None]:
+        """The connection of a request that is struck is one that a server must not wait for."""
+        transport = scope.get("state", {}).get(TRANSPORT)
+        if not struck or transport is None:
+            yield
+            return
+        self._held.add(transport)
+        try:
+            yield
+        finally:
+            self._held.discard(transport)
 
 
 def _named(wait: float, fault: AnyFault | None) -> str | None:
@@ -93,7 +113,10 @@ def _call(scope: Scope, path: str, body: bytes) -> Call:
     return Call(scope["method"], path, headers, body, f"{sent}?{query}" if query else sent)
 
 
-def _answer(service: EmulatedService, call: Call) -> Answer:
+def _answer(service: EmulatedService, call: Call, fault: AnyFault | None) -> Answer:
+    """What the service makes of *call*: nothing, where a fault has it refused."""
+    if isinstance(fault, Status):
+        return Answer(None)
     try:
         return service.answer(call)
     except Refusal as refusal:
@@ -102,11 +125,15 @@ def _answer(service: EmulatedService, call: Call) -> Answer:
         return service.failure(500, str(error))
 
 
-def create_app(settings: Settings | None = None, scorer: Scorer | None = None) -> Application:
+def create_app(
+    settings: Settings | None = None, scorer: Scorer | None = None, faults: Sequence[AnyFault] = (), seed: int = 0
+) -> Application:
     """The application, for a server of your own or for an in-process transport.
 
     Args:
         settings: None: any API key, BM25, today's forms, no limits.
         scorer: Scores of texts for a query, at least 0; None: the one that the settings name.
+        faults: Those that strike from the start, and after each reset.
+        seed: Of those that strike at random.
     """
-    return Application(settings, scorer)
+    return Application(settings, scorer, faults, seed)

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from rerankkit.emulator.app import Application
 
 
+OF_ONE_SERVICE = ("cohere", "pinecone", "kendra")
+
+
 class _Moved(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     advance: float | None = Field(default=None, ge=0)
     set: float | None = None
@@ -70,8 +73,11 @@ class _Control:
         return await self.faults(request)
 
     async def end_faults(self, request: Request) -> Response:
-        seed = request.query_params.get("seed", "")
-        self._application.plan.clear(int(seed) if seed.isdecimal() else None)
+        seed = request.query_params.get("seed")
+        try:
+            self._application.plan.clear(None if seed is None else int(seed))
+        except ValueError:
+            return _json({"error": f"seed must be a whole number, got {seed!r}"}, 400)
         return _json({})
 
     async def settings(self, request: Request) -> Response:
@@ -127,13 +133,9 @@ def control(application: Application) -> Starlette:
 
 
 def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """*settings* with *changes*, member by member."""
-    inner = {name: {**settings[name], **value} for name, value in changes.items() if _both_objects(settings.get(name), value)}
+    """*settings* with *changes*: those of one service member by member, all others as a whole."""
+    inner = {name: {**settings[name], **changes[name]} for name in OF_ONE_SERVICE if isinstance(changes.get(name), dict)}
     return {**settings, **changes, **inner}
-
-
-def _both_objects(one: object, other: object) -> bool:
-    return isinstance(one, dict) and isinstance(other, dict)
 
 
 def _json(content: object, status: int = 200) -> Response:

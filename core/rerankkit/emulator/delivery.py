@@ -38,14 +38,17 @@ async def deliver(reply: Reply, fault: AnyFault | None, scope: Scope, receive: R
     await _gone(receive)
 
 
-async def read(receive: Receive) -> bytes:
-    """The whole body of a request."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+async def read(receive: Receive) -> bytes | None:
+    """The whole body of a request; None if the client leaves before its end."""
+    parts: list[bytes] = []
+    more = True
+    while more:
         message = await receive()
-        body += message.get("body", b"")
-    return body
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
 
 
 async def _whole(reply: Reply, send: Send) -> None:
@@ -62,7 +65,8 @@ async def _on_connection(reply: Reply, fault: AnyFault, transport: asyncio.Trans
         case Reset():
             _reset(transport)
         case Cut():
-            transport.write(reply.head() + reply.content[: int(len(reply.content) * fault.share)])
+            whole = reply.content or reply.head()
+            transport.write((reply.head() if reply.content else b"") + whole[: int(len(whole) * fault.share)])
             await asyncio.sleep(0)  # the kernel has it before a reset takes it away
             _reset(transport) if fault.reset else transport.close()
         case Hang():
@@ -75,7 +79,8 @@ async def _on_connection(reply: Reply, fault: AnyFault, transport: asyncio.Trans
 
 async def _drip(reply: Reply, fault: Drip, transport: asyncio.Transport) -> None:
     head = reply.head()
-    first, rest = (b"", head + reply.content) if fault.of == "headers" else (head, reply.content)
+    in_crumbs = fault.of == "headers" or not reply.content
+    first, rest = (b"", head + reply.content) if in_crumbs else (head, reply.content)
     transport.write(first)
     for start in range(0, len(rest), fault.crumb):
         if transport.is_closing():

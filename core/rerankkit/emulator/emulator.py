@@ -36,12 +36,20 @@ class Emulator(RemoteEmulator):
         self._host: _Host = _Thread(given, scorer) if in_process else _Process(given)
 
     def start(self) -> None:
-        """Start it; it takes calls when this returns."""
+        """Start it; it takes calls when this returns.
+
+        Raises:
+            InvalidRequestError: It runs already.
+            RuntimeError: It cannot start.
+        """
+        if self.url:
+            raise InvalidRequestError(f"this emulator runs already, at {self.url}: stop it first, or make another")
         self.url = self._host.start()
 
     def stop(self) -> None:
-        """End it, and the connections to it."""
+        """End it, and the connections to it; it may be started again."""
         self._host.stop()
+        self.url = ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -107,7 +115,17 @@ class _Thread:
         started = threading.Event()
         sock = listen()
         server = Server(create_app(self._settings, self._scorer), sock, started.set)
-        thread = threading.Thread(target=server.serve_until_stopped, name="rerankkit-emulator", daemon=True)
+
+        failures: list[BaseException] = []
+
+        def serve() -> None:
+            try:
+                server.serve_until_stopped()
+            except BaseException as error:  # noqa: BLE001 -- told to whoever waits for the start
+                failures.append(error)
+            started.set()
+
+        thread = threading.Thread(target=serve, name="rerankkit-emulator", daemon=True)
 
         def stop() -> None:
             server.should_exit = True
@@ -118,6 +136,9 @@ class _Thread:
         thread.start()
         started.wait()
         host, port = sock.getsockname()
+        if not server.started:
+            self.stop()
+            raise RuntimeError("the emulator did not start") from next(iter(failures), None)
         return f"http://{host}:{port}"
 
     def stop(self) -> None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from rerankkit.emulator.faults import AnyFault, Latency
 from rerankkit.emulator.service import Call
 
+RANKING = ("/rerank", ".Rescore")
+"""How the operations end that rank."""
+
 
 @dataclass(slots=True)
 class _Active:
@@ -37,12 +40,20 @@ class FaultPlan:
 
     Args:
         seed: Of all that is random: the same requests in the same order meet the same faults.
+        faults: Those that are there from the start.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, faults: Sequence[AnyFault] = ()) -> None:
+        self._initial = (seed, tuple(faults))
         self._seed = seed
         self._active: list[_Active] = []
-        self._tail = random.Random(seed)  # noqa: S311 -- nothing secret hangs on it
+        self.reset()
+
+    def reset(self) -> None:
+        """As at the start."""
+        seed, faults = self._initial
+        self.clear(seed)
+        self.add(faults)
 
     def add(self, faults: Sequence[AnyFault]) -> None:
         """Let *faults* strike after those that are there."""
@@ -54,7 +65,7 @@ class FaultPlan:
         """No faults."""
         self._seed = self._seed if seed is None else seed
         self._active.clear()
-        self._tail = random.Random(self._seed)  # noqa: S311 -- as above
+        self._tail = random.Random(self._seed)  # noqa: S311 -- nothing secret hangs on it
 
     def describe(self) -> list[dict[str, object]]:
         """Each fault, and how many requests it has struck."""
@@ -80,13 +91,18 @@ class FaultPlan:
 def _fits(fault: AnyFault, service: str, call: Call) -> bool:
     if fault.service not in (None, service):
         return False
-    if fault.path is not None:
-        operation = call.headers.get("x-amz-target", call.path)
-        if not operation.endswith(fault.path):
-            return False
+    if fault.path is not None and not operation_of(call).endswith(fault.path):
+        return False
+    if fault.ranking_only and not operation_of(call).endswith(RANKING):
+        return False
     return fault.contains is None or any(form in call.body for form in _written(fault.contains))
 
 
-def _written(text: str) -> tuple[bytes, bytes]:
-    """*text* as JSON may hold it: as it is, or with what is not ASCII escaped."""
-    return text.encode(), json.dumps(text)[1:-1].encode()
+def operation_of(call: Call) -> str:
+    """Kendra's operation, or the path."""
+    return call.headers.get("x-amz-target", call.path)
+
+
+def _written(text: str) -> set[bytes]:
+    """*text* as a body may hold it: as it is, or as JSON, where what is not ASCII may be escaped or not."""
+    return {text.encode("utf-8", "replace"), *(json.dumps(text, ensure_ascii=plain)[1:-1].encode() for plain in (True, False))}

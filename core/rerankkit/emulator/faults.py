@@ -16,10 +16,12 @@ Fault
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from rerankkit.emulator.settings import ServiceName
 from rerankkit.errors import InvalidRequestError
@@ -41,6 +43,9 @@ PATHS: Mapping[ServiceName, Sequence[str]] = {
     ),
 }
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+OWN_HEADERS = frozenset({"content-length", "transfer-encoding"})  # those that say where a reply ends
+
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -57,15 +62,18 @@ class Fault(BaseModel):
         rate: The share of the fitting requests that it strikes, at random; see `FaultPlan` for the seed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     below_http: ClassVar[bool] = False
     """Whether it needs the server's socket: it cannot be had from an application without a server."""
 
+    ranking_only: ClassVar[bool] = False
+    """Whether it strikes only requests that rank: what it spoils is a ranking."""
+
     @property
     def silent(self) -> bool:
         """Whether not even a status line goes out."""
-        return False
+        return isinstance(self, Close | Reset) or (isinstance(self, Hang) and not self.headers)
 
     service: ServiceName | None = None
     path: str | None = None
@@ -106,6 +114,23 @@ class Status(Fault):
     retry_after: float | str | None = None
     retry_after_form: Literal["seconds", "date", "milliseconds", "aws"] = "seconds"
 
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, headers: dict[str, str]) -> dict[str, str]:
+        """Names in lower case."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        wrong = next((name for name, value in lower.items() if not HEADER_NAME.fullmatch(name) or not _is_value(value)), None)
+        if wrong is not None or lower.keys() & OWN_HEADERS:
+            raise ValueError(f"{wrong or ', '.join(OWN_HEADERS)} cannot be a header here")
+        return lower
+
+    @field_validator("retry_after")
+    @classmethod
+    def _sendable_wait(cls, wait: float | str | None) -> float | str | None:
+        if isinstance(wait, str) and not _is_value(wait):
+            raise ValueError("a header's value is printable ASCII")
+        return wait
+
 
 class Latency(Fault):
     """A late reply.
@@ -131,9 +156,19 @@ class WrongReply(Fault):
         value: The score: a text, null, true, or ``"NaN"``, which is sent as JSON does not allow it.
     """
 
+    ranking_only = True
+
     kind: Literal["wrong-reply"] = "wrong-reply"
     what: Literal["index", "duplicate", "missing", "extra", "score", "order"]
     value: bool | str | float | None = "NaN"
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _name(cls, value: object) -> object:
+        """Numbers that JSON has not are told by name."""
+        if not isinstance(value, float) or math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 class Substitution(Fault):
@@ -142,6 +177,8 @@ class Substitution(Fault):
     Attributes:
         model: The one that is said to have served.
     """
+
+    ranking_only = True
 
     kind: Literal["substitution"] = "substitution"
     model: str
@@ -154,6 +191,8 @@ class NotJson(Fault):
         text: The body; by default a proxy's page.
         content_type: Its type.
     """
+
+    ranking_only = True
 
     kind: Literal["not-json"] = "not-json"
     text: str = HTML
@@ -197,11 +236,6 @@ class Close(Fault):
 
     below_http = True
 
-    @property
-    def silent(self) -> bool:
-        """Whether not even a status line goes out."""
-        return True
-
     kind: Literal["close"] = "close"
 
 
@@ -209,11 +243,6 @@ class Reset(Fault):
     """The connection is reset without a reply."""
 
     below_http = True
-
-    @property
-    def silent(self) -> bool:
-        """Whether not even a status line goes out."""
-        return True
 
     kind: Literal["reset"] = "reset"
 
@@ -229,11 +258,6 @@ class Hang(Fault):
 
     kind: Literal["hang"] = "hang"
     headers: bool = False
-
-    @property
-    def silent(self) -> bool:
-        """Whether not even a status line goes out."""
-        return not self.headers
 
 
 AnyFault: TypeAlias = Annotated[
@@ -268,6 +292,10 @@ def dump(faults: Sequence[AnyFault]) -> bytes:
         if not isinstance(fault, Fault):
             raise InvalidRequestError(f"a fault is made with its class, such as faults.Status(status=503), got {fault!r}")
     return _FAULTS.dump_json(list(faults))
+
+
+def _is_value(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _first_problem(error: ValidationError | UnicodeDecodeError) -> str:

@@ -18,6 +18,7 @@ from rerankkit.emulator.service import Call, is_deep
 logger = logging.getLogger("rerankkit.emulator")
 
 KEPT = 1_000  # requests; older ones are forgotten
+KEPT_BYTES = 64 * 1024 * 1024  # of their bodies; as above
 SECRET_HEADERS = frozenset({"authorization", "api-key", "x-amz-security-token", "cookie"})
 
 
@@ -66,7 +67,8 @@ class Journal:
     """The latest requests, and figures over all."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
         self._since = 0.0
         self._statuses: Counter[tuple[str, str]] = Counter()
         self._faults: Counter[tuple[str, str]] = Counter()
@@ -75,12 +77,15 @@ class Journal:
     def begin(self, entry: Entry) -> None:
         """Keep a request that has arrived."""
         self._entries.append(entry)
+        self._bytes += len(entry.call.body)
+        while len(self._entries) > KEPT or (self._bytes > KEPT_BYTES and len(self._entries) > 1):
+            self._bytes -= len(self._entries.popleft().call.body)
         if entry.fault:
             self._faults[entry.service, entry.fault] += 1
 
-    def finish(self, entry: Entry, status: int | None, seconds: float) -> None:
+    def finish(self, entry: Entry, status: int | None) -> None:
         """Count its reply, unless all was forgotten meanwhile; None: there was none, or nobody waited for it."""
-        entry.status, entry.seconds = status, seconds
+        entry.status, entry.seconds = status, time.monotonic() - entry.moment
         if self._since <= entry.moment:
             self._statuses[entry.service, str(status or "none")] += 1
             self._seconds[entry.service] += entry.seconds
@@ -91,6 +96,7 @@ class Journal:
         """Forget all."""
         self._since = time.monotonic()
         self._entries.clear()
+        self._bytes = 0
         self._statuses.clear()
         self._faults.clear()
         self._seconds.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from rerankkit._checks import is_number
 from rerankkit.emulator.addresses import environment, urls
 from rerankkit.emulator.faults import AnyFault, dump
 from rerankkit.emulator.kendra import PLAN_ID
@@ -92,20 +94,24 @@ class RemoteEmulator:
         return cast("dict[str, dict[str, Any]]", self._ask("GET", "/stats"))
 
     def configure(self, **changes: object) -> None:
-        """Change switches; those are the members of `Settings`.
+        """Change switches; those are the members of `Settings`, and those of one service are changed one by one.
 
         Raises:
             InvalidRequestError: There is no such switch, or it has no such position.
         """
-        self._ask("PATCH", "/_emulator/settings", orjson.dumps(changes, default=_as_json))
+        try:
+            body = orjson.dumps(changes, default=_as_json)
+        except TypeError as error:
+            raise InvalidRequestError(f"switches have positions that JSON can tell: {error}") from error
+        self._ask("PATCH", "/_emulator/settings", body)
 
     def advance(self, seconds: float) -> None:
         """Let *seconds*, at least 0, pass at once: for rate limits and plans; not for latencies, nor for signatures."""
-        self._ask("POST", "/_emulator/clock", orjson.dumps({"advance": seconds}))
+        self._ask("POST", "/_emulator/clock", orjson.dumps({"advance": _finite(seconds)}))
 
     def set_clock(self, moment: float) -> None:
         """Let its time go on from *moment*, in seconds since 1970, UTC: for requests that were signed then."""
-        self._ask("POST", "/_emulator/clock", orjson.dumps({"set": moment}))
+        self._ask("POST", "/_emulator/clock", orjson.dumps({"set": _finite(moment)}))
 
     def reset(self) -> None:
         """Everything as at the start: no faults, no requests, its first settings, the machine's time."""
@@ -124,6 +130,12 @@ class RemoteEmulator:
         if response.status != http.client.OK:
             raise InvalidRequestError(cast("dict[str, str]", content)["error"])
         return content
+
+
+def _finite(seconds: float) -> float:
+    if not is_number(seconds) or not math.isfinite(seconds):
+        raise InvalidRequestError(f"time is told in a finite number of seconds, got {seconds!r}")
+    return seconds
 
 
 def _as_json(value: object) -> object:

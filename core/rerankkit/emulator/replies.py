@@ -47,7 +47,7 @@ def spoiled(service: EmulatedService, answer: Answer, fault: AnyFault | None, no
     match fault:
         case Status():
             return _error(service, fault, now)
-        case NotJson():
+        case NotJson() if answer.status == HTTPStatus.OK:
             return Reply(200, {"content-type": fault.content_type}, fault.text.encode())
         case WrongReply() if answer.status == HTTPStatus.OK:
             return _wrong(service, answer, fault)

@@ -15,7 +15,7 @@ ScorerName: TypeAlias = Literal["bm25", "overlap", "order"]
 
 
 class Switches(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RateLimit(Switches):

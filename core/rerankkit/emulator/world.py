@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import cast
 
+from rerankkit._checks import is_number
 from rerankkit.emulator.clock import Clock
 from rerankkit.emulator.limits import Exceeded, Meter
 from rerankkit.emulator.scorers import SCORERS, Scorer
 from rerankkit.emulator.settings import ServiceName, Settings
+
+
+def _is_score(value: object) -> bool:
+    return is_number(value) and 0 <= value < math.inf
 
 
 class ScorerError(Exception):
@@ -45,9 +51,15 @@ class World:
         """
         if self._scorer is None:
             return SCORERS[self.settings.scorer](query, texts)
-        found: object = self._scorer(query, texts)
+        try:
+            found: object = self._scorer(query, texts)
+        except Exception as error:
+            raise ScorerError(f"the scorer has failed ({type(error).__name__}): {error}") from error
         if not isinstance(found, Sequence) or len(cast("Sequence[object]", found)) != len(texts):
             raise ScorerError(f"the scorer must return a list of {len(texts)} scores, one for each text, got {found!r}")
+        wrong = next((score for score in cast("Sequence[object]", found) if not _is_score(score)), None)
+        if wrong is not None:
+            raise ScorerError(f"the scorer must return finite numbers, at least 0, got {wrong!r}")
         return found
 
     def warm(self) -> None:
