@@ -38,18 +38,6 @@ DOCUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(in_process=True) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    running.reset()
-    return running
-
-
-@pytest.fixture(scope="module")
 def sdk(running: Emulator) -> Iterator[Any]:
     client = boto3_client(running)
     yield client

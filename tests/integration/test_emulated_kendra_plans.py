@@ -21,18 +21,6 @@ DOCUMENTS = [{"Id": "a", "OriginalScore": 1.0, "Body": "the ferry"}]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(in_process=True) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    running.reset()
-    return running
-
-
-@pytest.fixture(scope="module")
 def sdk(running: Emulator) -> Iterator[Any]:
     client = boto3_client(running)
     yield client

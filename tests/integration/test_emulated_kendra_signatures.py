@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -282,18 +282,6 @@ def test_parameters_of_an_authorization_may_be_spaced_and_ordered_otherwise(now:
 
 
 # Keys, tokens and the clock, by way of boto3
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Emulator]:
-    with Emulator(in_process=True) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: Emulator) -> Emulator:
-    running.reset()
-    return running
 
 
 def refused(emulator: Emulator, **keys: str) -> Any:

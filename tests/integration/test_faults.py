@@ -417,6 +417,8 @@ def test_serve_reads_faults_and_settings_from_files(tmp_path: Any) -> None:
         (("--faults", "missing.json"), "missing.json is neither JSON nor a file that can be read"),
         (("--settings", '{"strikt": true}'), "--settings strikt: Extra inputs are not permitted"),
         (("--latency", "-1"), "--latency"),
+        (("--faults", __file__.replace("test_faults.py", "__pycache__")), "is neither JSON nor a file that can be read"),
+        (("--faults", sys.executable), "is not UTF-8: convert it first"),
         (("--latency", "nan"), "--latency must be a finite number of seconds"),
         (("--settings", "{bad"), "--settings: Invalid JSON"),
     ],

@@ -126,6 +126,19 @@ def test_nobody_leaves(no_network, reach):
     with pytest.raises(NetworkBlockedError, match="192.0.2.1|(api|API).cohere.com"):
         reach()
 
+def test_awss_own_sdk_is_pointed_there_too(rerank_environment, rerank_emulator):
+    import boto3
+    client = boto3.client("kendra-ranking")
+    assert [plan["Id"] for plan in client.list_rescore_execution_plans()["SummaryItems"]] == [rerank_emulator.plan_id]
+    client.close()
+
+def test_clients_are_made_when_they_are_asked_for(rerank_clients, monkeypatch):
+    from rerankkit import InvalidRequestError
+    monkeypatch.setattr("rerankkit._kendra_service.importlib.util.find_spec", lambda name: None)
+    assert rerank_clients["cohere"].rerank("ferry", ["a ferry"])
+    with pytest.raises(InvalidRequestError, match="kendra signs its requests with botocore"):
+        rerank_clients["kendra"]
+
 def test_the_environment_is_given_back():
     import os
     assert "CO_API_URL" not in os.environ
@@ -137,7 +150,7 @@ def test_the_environment_is_given_back():
 def test_the_fixtures_work_in_a_pytest_of_their_own(pytester: pytest.Pytester, where: str, options: tuple[str, ...]) -> None:
     pytester.makepyfile(test_it=FIXTURES)
     pytester.makeini(f"[pytest]\nfilterwarnings = error\nrerankkit_emulator = {where}\n")
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=21)
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=23)
 
 
 def test_a_misspelt_place_is_told(pytester: pytest.Pytester) -> None:

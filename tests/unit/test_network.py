@@ -15,7 +15,18 @@ import pytest
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KEY, PLAN_ID, Service
 from helpers.ways import run
-from rerankkit import Client, Cohere, DeadlineExceededError, InvalidRequestError, Kendra, KendraPlans, RerankError, Retry
+from rerankkit import (
+    AuthenticationError,
+    BadRequestError,
+    Client,
+    Cohere,
+    DeadlineExceededError,
+    InvalidRequestError,
+    Kendra,
+    KendraPlans,
+    RerankError,
+    Retry,
+)
 from rerankkit._deadline_stream import DeadlineBackend, Timeout
 from rerankkit._http import proxy_for
 from rerankkit.deadline import Deadline
@@ -164,7 +175,7 @@ def test_secrets_of_the_credential_chain_are_masked_and_not_logged(
     canonical = "x-amz-security-token:canary-AWS_SESSION_TOKEN canary-AWS_SECRET_ACCESS_KEY"
     refusal = Reply({"__type": "InvalidSignatureException", "message": canonical}, 403)
     with recorder(lambda _: refusal) as server, kendra(server.url) as client:
-        with pytest.raises(Exception, match="InvalidSignatureException") as caught:
+        with pytest.raises(AuthenticationError, match="InvalidSignatureException") as caught:
             run(colour, client, "rerank", "q", ["a"])
     assert server.requests[0].headers["x-amz-security-token"] == "canary-AWS_SESSION_TOKEN"
     assert "canary" not in str(caught.value)
@@ -185,7 +196,7 @@ def test_a_key_across_the_end_of_a_long_error_is_masked(service: Service, colour
         recorder(lambda _: Reply(page, 400, {"Content-Type": "text/plain"})) as server,
         Client(service.make(server.url)) as client,
     ):
-        with pytest.raises(Exception, match="xxx") as caught:
+        with pytest.raises(BadRequestError, match="xxx") as caught:
             run(colour, client, "rerank", "q", ["a"])
     assert KEY[:5] not in str(caught.value)
 

@@ -14,7 +14,19 @@ from pydantic import SecretStr
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KEY, PINECONE, POINTWISE, SERVICES, VOYAGE, Service, dumped
 from helpers.ways import run
-from rerankkit import Client, Cohere, Document, InvalidRequestError, Kendra, Pinecone, Span, Usage, Voyage, providers
+from rerankkit import (
+    Client,
+    Cohere,
+    Document,
+    InvalidRequestError,
+    Kendra,
+    Pinecone,
+    Span,
+    Usage,
+    Voyage,
+    connect,
+    providers,
+)
 from rerankkit._checks import as_items
 from rerankkit._wire import HttpResponse
 from rerankkit.provider import Batch, Provider
@@ -320,3 +332,42 @@ def test_a_reply_is_parsed_from_its_bytes_alone() -> None:
     provider = COHERE.make("https://x.test")
     reply = provider.parse_response(Batch("q", ["a"], [0]), HttpResponse(200, {}, dumped(COHERE.answer([(0, 1)]))))
     assert reply.scores == {0: 1.0}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_text_among_the_fields_is_the_text(service: Service) -> None:
+    prepared = service.make("https://x.test").prepare([Document(fields={"title": "T", "text": "the text"})])
+    assert prepared.skipped == {}
+    assert "the text" in str(prepared.contents[0])
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+@pytest.mark.parametrize(
+    "empty", ["", Document(""), Document(fields={"title": " ", "text": None})], ids=["str", "text", "fields"]
+)
+def test_a_document_with_nothing_in_it_is_blank_whatever_is_ranked(service: Service, empty: Any) -> None:
+    model = {"model": "cohere-rerank-4-fast"} if service is PINECONE else {}
+    several = {"rank_fields": ["title", "text"]} if service in (COHERE, PINECONE) else {}
+    assert service.make("https://x.test", **model, **several).prepare([empty]).skipped == {0: "blank"}
+
+
+def test_what_is_there_twice_and_texts_of_any_class_have_a_yaml_form() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    shared = ["a"]
+    (document,) = as_items([{"title": Text("t"), "tags": shared, "more": shared, "bad": "x\ud800"}])
+    found = Cohere(api_key=KEY, rank_fields=["title", "tags", "more", "bad"]).prepare([document]).contents[0]
+    assert found == "title: t\ntags:\n- a\nmore:\n- a\nbad: x\ufffd\n"
+
+
+@pytest.mark.parametrize("target", ["cohere:", "voyage:"])
+def test_a_colon_without_a_model_is_no_model(target: str) -> None:
+    with pytest.raises(InvalidRequestError, match="needs its model"):
+        connect(target, api_key=KEY)
+
+
+@pytest.mark.parametrize("option", [{"concurrency": 0}, {"retry": 5}, {"transport": "nonsense"}], ids=str)
+def test_options_of_requests_are_checked_for_the_local_ranker_as_well(option: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(option))):
+        connect("local:bm25", **option)

@@ -116,11 +116,11 @@ class CohereEmulator(EmulatedService):
         """The reply to *call*."""
         version = self.versions.get(call.path)
         if call.method != "POST" or version is None:
-            raise self._refusal(404, "404 page not found")
+            raise self.refusal(404, "404 page not found")
         self._authorize(call)
         members = json_object(call.body)
         if members is None:
-            raise self._refusal(400, "invalid json syntax: the body must be a JSON object")
+            raise self.refusal(400, "invalid json syntax: the body must be a JSON object")
         if version == "1":
             return self._structured(fill(_V1, members, self._wrong_member), version)
         if self.world.settings.cohere.v2 == "2024":
@@ -135,25 +135,25 @@ class CohereEmulator(EmulatedService):
     def _authorize(self, call: Call) -> None:
         key = bearer(call)
         if key is None:
-            raise self._refusal(401, "no api key supplied")
+            raise self.refusal(401, "no api key supplied")
         if not self.accepts(key):
-            raise self._refusal(401, MESSAGES[401])
+            raise self.refusal(401, MESSAGES[401])
 
     def _v2_form(self, form: type[F], members: Mapping[str, Any]) -> F:
         """*members*, of which v2 refuses those that it does not know."""
         name = unknown_member(form, members)
         if name is not None:
             problem = f"unknown field: parameter '{name}' is not a valid field."
-            raise self._refusal(422, f"{problem} For proper usage, please refer to {DOCS_URL}")
+            raise self.refusal(422, f"{problem} For proper usage, please refer to {DOCS_URL}")
         if not members.get("model"):
-            raise self._refusal(400, "a model parameter is required for this endpoint.")
+            raise self.refusal(400, "a model parameter is required for this endpoint.")
         return fill(form, members, self._wrong_member)
 
     def _v2(self, form: _V2) -> Answer:
         self._check(form.model, form.query, form.documents, CHUNKS + 1)
         wanted = form.relevant_spans if form.relevant_spans is not None and form.relevant_spans.mode == "enabled" else None
         if wanted and not form.model.startswith("rerank-v5"):  # the service's own words, if it does refuse, are not known
-            raise self._refusal(400, "invalid request: relevant_spans is only supported for Rerank v5 and newer models")
+            raise self.refusal(400, "invalid request: relevant_spans is only supported for Rerank v5 and newer models")
         texts = [cut(text, form.max_tokens_per_doc or DEFAULT_TOKENS_PER_DOCUMENT) for text in form.documents]
         self._admit(form.query, texts)
         results = [
@@ -165,7 +165,7 @@ class CohereEmulator(EmulatedService):
     def _structured(self, form: _V1 | _V2Of2024, version: str) -> Answer:
         if form.rank_fields is not None and not form.rank_fields:
             problem = "rank_fields cannot be empty, it must either contain at least one field or be omitted"
-            raise self._refusal(400, f"invalid request: {problem}")
+            raise self.refusal(400, f"invalid request: {problem}")
         texts = [_text(document, form.rank_fields or ["text"]) for document in form.documents]
         chunks = form.max_chunks_per_doc or DEFAULT_CHUNKS_PER_DOCUMENT
         self._check(form.model, form.query, texts, math.ceil(CHUNKS / chunks))
@@ -180,19 +180,19 @@ class CohereEmulator(EmulatedService):
 
     def _check(self, model: str, query: str, texts: Sequence[str], too_many: int) -> None:
         if not texts:
-            raise self._refusal(400, "invalid request: list of documents must not be empty")
+            raise self.refusal(400, "invalid request: list of documents must not be empty")
         if blank(query):
-            raise self._refusal(400, "invalid request: query must not be empty or be only whitespace")
+            raise self.refusal(400, "invalid request: query must not be empty or be only whitespace")
         if all(map(blank, texts)):
             problem = "list of documents must not contain only empty strings or only whitespace"
-            raise self._refusal(400, f"invalid request: {problem}")
+            raise self.refusal(400, f"invalid request: {problem}")
         known = MODELS.get(model)
         if known is None or (known.retired and self.world.settings.cohere.v2 == "today"):
             problem = "not found, make sure the correct model ID was used and that you have access to the model."
-            raise self._refusal(404, f"model '{model}' {problem}")
+            raise self.refusal(404, f"model '{model}' {problem}")
         if len(texts) >= too_many:
             problem = "number of total max chunks (number of documents * max chunks per doc) must be less than 10000"
-            raise self._refusal(400, f"invalid request: {problem}")
+            raise self.refusal(400, f"invalid request: {problem}")
 
     def _admit(self, query: str, texts: Sequence[str]) -> None:
         limits = self.world.settings.rate_limits.get(self.name)
@@ -241,10 +241,7 @@ class CohereEmulator(EmulatedService):
         }
 
     def _wrong_member(self, name: str, problem: str) -> Refusal:
-        return self._refusal(400, f"invalid request: {name}: {problem}")
-
-    def _refusal(self, status: int, message: str) -> Refusal:
-        return Refusal(self.failure(status, message))
+        return self.refusal(400, f"invalid request: {name}: {problem}")
 
 
 def search_units(query: str, texts: Sequence[str]) -> int:

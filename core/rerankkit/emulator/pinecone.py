@@ -85,7 +85,7 @@ class PineconeEmulator(EmulatedService):
         """The reply to *call*."""
         lists = call.method == "GET" and (call.path == "/models" or call.path.startswith("/models/"))
         if not lists and (call.method, call.path) != ("POST", "/rerank"):
-            raise self._refusal(404, MESSAGES[404])
+            raise self.refusal(404, MESSAGES[404])
         self._authorize(call)
         version = self._version(call)
         answer = self._models(call) if lists else self._rerank(call)
@@ -99,14 +99,14 @@ class PineconeEmulator(EmulatedService):
     def _authorize(self, call: Call) -> None:
         key = call.headers.get("api-key")
         if not key or not self.accepts(key):
-            raise self._refusal(401, MESSAGES[401])
+            raise self.refusal(401, MESSAGES[401])
 
     def _version(self, call: Call) -> str:
         """The API version of the request; what the service does with one it does not know is not known."""
         given = call.headers.get("x-pinecone-api-version")
         served = self.world.settings.pinecone.versions
         if served is not None and given not in served:
-            raise self._refusal(400, f"Unsupported X-Pinecone-Api-Version {given}: this emulator serves {sorted(served)}")
+            raise self.refusal(400, f"Unsupported X-Pinecone-Api-Version {given}: this emulator serves {sorted(served)}")
         return given or API_VERSION
 
     def _models(self, call: Call) -> Answer:
@@ -116,7 +116,7 @@ class PineconeEmulator(EmulatedService):
             embeds = wanted.get("type") == ["embed"] or "vector_type" in wanted
             return Answer({"models": [] if embeds else list(CATALOGUE.values())}, headers=_request_id())
         if name not in CATALOGUE:
-            raise self._refusal(404, f"Model '{name}' not found")
+            raise self.refusal(404, f"Model '{name}' not found")
         return Answer(CATALOGUE[name], headers=_request_id())
 
     def _rerank(self, call: Call) -> Answer:
@@ -148,11 +148,11 @@ class PineconeEmulator(EmulatedService):
         if blank(form.query) or not form.documents:
             raise self._wrong_member("query" if blank(form.query) else "documents", "must not be empty")
         if form.model not in MODELS:
-            raise self._refusal(404, f"Model '{form.model}' not found")
+            raise self.refusal(404, f"Model '{form.model}' not found")
         most = MODELS[form.model].limits.documents
         if len(form.documents) > most:  # the service's own words are not known
             problem = f"Too many documents: {len(form.documents)}. The maximum number of documents for this model is {most}."
-            raise self._refusal(400, problem)
+            raise self.refusal(400, problem)
         fields = PARAMETERS[form.model].rank_fields
         if not form.rank_fields or (fields or len(form.rank_fields)) < len(form.rank_fields):
             raise self._wrong_member("rank_fields", f"the model takes {fields or 'one or more'} rank fields")
@@ -189,7 +189,7 @@ class PineconeEmulator(EmulatedService):
             return list(texts)
         takes = PARAMETERS[form.model].truncate
         if takes and form.parameters.get("truncate", TRUNCATE_DEFAULTS[form.model]) == "NONE":
-            raise self._refusal(
+            raise self.refusal(
                 400,
                 f"Request contains a query+document pair with {longest} tokens, "
                 f"which exceeds the maximum token limit of {room} for each query+document pair.",
@@ -197,10 +197,7 @@ class PineconeEmulator(EmulatedService):
         return [cut(text, max(1, room - tokens(form.query))) for text in texts]
 
     def _wrong_member(self, name: str, problem: str) -> Refusal:
-        return self._refusal(400, f"{MESSAGES[400]} ({name}: {problem})")
-
-    def _refusal(self, status: int, message: str) -> Refusal:
-        return Refusal(self.failure(status, message))
+        return self.refusal(400, f"{MESSAGES[400]} ({name}: {problem})")
 
 
 def rerank_units(model: str, query: str, texts: Sequence[str]) -> int:

@@ -86,6 +86,10 @@ class EmulatedService(ABC):
     def failure(self, status: int, message: str | None = None) -> Answer:
         """The service's error reply with *status*; None: with the text it has for that."""
 
+    def refusal(self, status: int, message: str) -> Refusal:
+        """The same reply, to be raised."""
+        return Refusal(self.failure(status, message))
+
     def reset(self) -> None:
         """Forget what calls have left behind."""
         return

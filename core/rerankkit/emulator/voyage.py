@@ -70,10 +70,10 @@ class VoyageEmulator(EmulatedService):
     def answer(self, call: Call) -> Answer:
         """The reply to *call*."""
         if call.method != "POST" or call.path != "/v1/rerank":
-            raise self._refusal(404, MESSAGES[404])
+            raise self.refusal(404, MESSAGES[404])
         key = bearer(call)
         if key is None or not self.accepts(key):
-            raise self._refusal(401, MESSAGES[401])
+            raise self.refusal(401, MESSAGES[401])
         form = self._form(call.body)
         limits = self._limits(form)
         query, texts = self._texts(form, limits)
@@ -105,7 +105,7 @@ class VoyageEmulator(EmulatedService):
             raise self._wrong_member("query", EMPTY)
         known = MODELS.get(form.model)
         if known is None:
-            raise self._refusal(400, f"Model {form.model} is not supported. Supported models are {list(MODELS)}.")
+            raise self.refusal(400, f"Model {form.model} is not supported. Supported models are {list(MODELS)}.")
         if len(form.documents) > known.limits.documents:
             problem = f"The number of documents should be at most {known.limits.documents}."
             raise self._failed(form.model, f"{problem} Your request has {len(form.documents)} documents.")
@@ -151,17 +151,14 @@ class VoyageEmulator(EmulatedService):
         return self.world.settings.rate_limits.get(self.name) == DOCUMENTED_LIMITS[self.name]
 
     def _failed(self, model: str, problem: str) -> Refusal:
-        return self._refusal(400, f"Request to model '{model}' failed. {problem}")
+        return self.refusal(400, f"Request to model '{model}' failed. {problem}")
 
     def _wrong_member(self, name: str, problem: str) -> Refusal:
-        return self._refusal(
+        return self.refusal(
             400,
             "The request body is not valid JSON, or some arguments were not specified properly. "
             f"In particular, Error for argument '{name}': {problem}",
         )
-
-    def _refusal(self, status: int, message: str) -> Refusal:
-        return Refusal(self.failure(status, message))
 
 
 def _result(form: _Rerank, index: int, score: float) -> dict[str, Any]:
