@@ -7,36 +7,20 @@ import importlib
 import json
 import logging
 import pickle
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from helpers.canaries import KEY, TEXT, assert_silent, key_options, secrets, shown_of
 from helpers.server import Reply, recorder
 from helpers.services import KENDRA, Service
 from helpers.ways import run
 from rerankkit import Client, Document, RerankError, Retry
 
-KEY = "canary-key-5f1d7c2e9b"
-TOKEN = "canary-token-77aa0be1"
-TEXT = "canary-text-c0ffee"
-
-
-def options(service: Service) -> dict[str, Any]:
-    if service is KENDRA:
-        return {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": KEY, "aws_session_token": TOKEN}
-    return {"api_key": KEY}
-
 
 def provider(service: Service, url: str) -> Any:
-    return service.make(url, **options(service))
-
-
-def assert_silent(*shown: str | bytes) -> None:
-    for text in shown:
-        found = text if isinstance(text, bytes) else text.encode()
-        assert b"canary" not in found, found[:2_000]
+    return service.make(url, **key_options(service))
 
 
 def test_objects_do_not_show_their_keys(service: Service) -> None:
@@ -44,10 +28,6 @@ def test_objects_do_not_show_their_keys(service: Service) -> None:
     client = Client(ranked_by)
     for thing in (ranked_by, client, copy.deepcopy(client), copy.copy(ranked_by)):
         assert_silent(repr(thing), str(thing), f"{thing!r:>20}", str(vars(thing)), pickle.dumps(thing))
-
-
-def secrets(service: Service) -> list[str]:
-    return [KEY, TOKEN] if service is KENDRA else [KEY]
 
 
 FAILURES: dict[str, Callable[[Service], Reply]] = {
@@ -71,21 +51,11 @@ def test_errors_and_logs_do_not_show_keys_or_texts(
     assert_silent(*shown_of(caught.value), caplog.text)
 
 
-def shown_of(error: BaseException | None) -> list[str]:
-    """All that an error and those it came from have to say."""
-    shown: list[str] = []
-    while error is not None:
-        shown += [repr(error), str(error), str(error.args), str(vars(error)), *getattr(error, "__notes__", ())]
-        shown += traceback.format_exception(error)
-        error = error.__cause__ or error.__context__
-    return shown
-
-
 @pytest.mark.parametrize("package", ["langchain_rerankkit", "llamaindex_rerankkit"])
 def test_adapters_do_not_show_their_keys(service: Service, package: str) -> None:
     name = f"{service.name.capitalize()}Rerank"
     extra = {"plan_id": "p" * 36, "region": "us-east-1"} if service is KENDRA else {}
-    adapter = getattr(importlib.import_module(package), name)(**options(service), **extra)
+    adapter = getattr(importlib.import_module(package), name)(**key_options(service), **extra)
     assert_silent(repr(adapter), str(adapter), pickle.dumps(adapter), repr(copy.deepcopy(adapter)))
     assert_silent(json.dumps(adapter.model_dump(mode="json")), adapter.model_dump_json(), str(adapter.model_dump()))
     if package == "llamaindex_rerankkit":
@@ -101,7 +71,9 @@ def test_adapters_do_not_show_their_keys(service: Service, package: str) -> None
 def test_adapters_validation_errors_do_not_show_keys(service: Service, package: str, wrong: dict[str, Any]) -> None:
     extra = {"plan_id": "p" * 36, "region": "us-east-1"} if service is KENDRA else {}
     with pytest.raises(ValueError, match="validation error") as caught:
-        getattr(importlib.import_module(package), f"{service.name.capitalize()}Rerank")(**options(service), **extra, **wrong)
+        getattr(importlib.import_module(package), f"{service.name.capitalize()}Rerank")(
+            **key_options(service), **extra, **wrong
+        )
     assert_silent(*shown_of(caught.value))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,15 +55,30 @@ class Way:
         return [(int(node.node_id), node.score) for node in found]
 
 
+_RUNNER: ContextVar[asyncio.Runner | None] = ContextVar("runner", default=None)
+
+
+@contextmanager
+def one_loop() -> Iterator[asyncio.Runner]:
+    """Within it, async calls share one event loop, and so their connections."""
+    with asyncio.Runner() as runner:
+        token = _RUNNER.set(runner)
+        try:
+            yield runner
+        finally:
+            _RUNNER.reset(token)
+
+
 def run(colour: str, holder: object, method: str, *args: Any, **kwargs: Any) -> Any:
-    """The method's result: called as it is, or its async twin in an event loop of its own."""
+    """The method's result: called as it is, or its async twin in an event loop, its own unless within `one_loop`."""
     if colour == "sync":
         return getattr(holder, method)(*args, **kwargs)
 
     async def awaited() -> Any:
         return await getattr(holder, f"a{method}")(*args, **kwargs)
 
-    return asyncio.run(awaited())
+    runner = _RUNNER.get()
+    return asyncio.run(awaited()) if runner is None else runner.run(awaited())
 
 
 COLOURS = ("sync", "async")

@@ -1,0 +1,119 @@
+"""One call under a fault, and what holds after every one of them: the seven standing invariants.
+
+I1 no document lost or doubled, scores right; I2 over by the deadline and a quarter of a second; I3 no key and no text
+in errors, logs and warnings; I4 nothing left open after close; I5 the next call on the same object works; I6 no more
+requests than attempts; I7 the caller's input as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.canaries import TEXT, assert_silent, key_options, shown_of
+from helpers.services import Service
+from helpers.ways import Result, Way, one_loop
+from integration.reliability.fault_server import Stage, score_of, wait_until
+from rerankkit import Client, Retry
+
+LATEST = 0.25  # seconds after the deadline
+QUERY = f"{TEXT} which?"
+TEXTS = tuple(f"{TEXT} {number}" for number in range(5))
+SOON = Retry(base_delay=0.01, rate_limit_delay=0.01)
+
+
+@dataclass
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        results: Position and score, best first; empty if it failed.
+        requests: What the server read whole for this call.
+    """
+
+    results: list[Result] = field(default_factory=list)
+    error: BaseException | None = None
+    seconds: float = 0.0
+    requests: int = 0
+
+
+@dataclass
+class Trial:
+    """A client of one service before a stage, called in one way."""
+
+    service: Service
+    way: Way
+    stage: Stage
+    caplog: pytest.LogCaptureFixture
+    texts: Sequence[str] = TEXTS
+
+    def __call__(
+        self, *, timeout: float = 5.0, top_n: int | None = None, retry: Retry = SOON, url: str = "", **options: Any
+    ) -> Outcome:
+        """The outcome of one call; all invariants are checked, and one further call that meets no fault is made."""
+        self.caplog.set_level(logging.DEBUG)
+        before = open_sockets()
+        with ExitStack() as stack:
+            runner = stack.enter_context(one_loop()) if self.way.colour == "async" else None
+            provider = self.service.make(url or self.stage.url, **key_options(self.service), **options)
+            client = Client(provider, timeout=timeout, retry=retry)
+            outcome = self._outcome(client, timeout, top_n)
+            if not url:
+                assert outcome.requests <= retry.attempts, "I6"
+                self.stage.heal()
+                assert not self._outcome(client, 5.0, None).error, "I5"
+            if runner is not None:
+                runner.run(client.aclose())
+                assert_no_tasks(runner)
+            client.close()
+        assert wait_until(lambda: open_sockets() <= before), f"I4: {open_sockets() - before}"
+        assert_silent(*shown_of(outcome.error), self.caplog.text)
+        return outcome
+
+    def _outcome(self, client: Client, timeout: float, top_n: int | None) -> Outcome:
+        texts, requests = tuple(self.texts), self.stage.count
+        client.timeout = timeout
+        outcome = Outcome()
+        started = time.monotonic()
+        try:
+            outcome.results = self.way(client, QUERY, self.texts, top_n)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is looked at
+            outcome.error = error
+        outcome.seconds = time.monotonic() - started
+        outcome.requests = self.stage.count - requests
+        assert outcome.seconds < timeout + LATEST, "I2"
+        assert tuple(self.texts) == texts, "I7"
+        if outcome.error is None:
+            assert outcome.results == self.expected(top_n), "I1"
+        return outcome
+
+    def expected(self, top_n: int | None = None) -> list[Result]:
+        """The right ranking of the texts."""
+        scores = [(index, score_of(QUERY, text)) for index, text in enumerate(self.texts)]
+        return sorted(scores, key=lambda pair: (-pair[1], pair[0]))[:top_n]
+
+
+def assert_no_tasks(runner: asyncio.Runner) -> None:
+    loop = runner.get_loop()
+    assert not asyncio.all_tasks(loop), "I4: tasks that nobody waits for"
+
+
+def open_sockets() -> set[str]:
+    """This process's sockets."""
+    found: set[str] = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue  # it was closed meanwhile
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
