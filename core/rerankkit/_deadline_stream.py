@@ -8,8 +8,11 @@ computed at that read.  (In an event loop, cancelling does the same.)
 from __future__ import annotations
 
 import socket
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from rerankkit._endpoint import is_address
 from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -23,9 +26,18 @@ CHUNK = 65_536  # bytes handed to the socket at once; the time is looked at in b
 
 
 class Timeout(float):
-    """Seconds until a deadline as of now, and the deadline itself for those who ask later."""
+    """Seconds until a deadline as of now, and the deadline itself for those who ask later.
+
+    It accompanies one request through the HTTP library, and knows how far that came.
+
+    Attributes:
+        connected: Whether a connection was opened for it, or tried to; if not, it uses one that had been kept.
+        answered: Whether the head of a reply has arrived.
+    """
 
     deadline: Deadline
+    connected = False
+    answered = False
 
     @classmethod
     def until(cls, deadline: Deadline) -> Timeout:
@@ -33,6 +45,11 @@ class Timeout(float):
         timeout = cls(deadline.remaining())
         timeout.deadline = deadline
         return timeout
+
+
+def _connecting(timeout: float | None) -> None:
+    if isinstance(timeout, Timeout):
+        timeout.connected = True
 
 
 def _time_for(timeout: float | None, too_late: type[Exception]) -> float | None:
@@ -67,16 +84,19 @@ class DeadlineBackend:
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> DeadlineStream:
-        stream = self._connect(self._addresses(host, port), port, timeout, local_address, socket_options)
+        _connecting(timeout)
+        stream = self._connect(self._addresses(host, port, timeout), port, timeout, local_address, socket_options)
         if self._is_closed():
             stream.close()
             raise self._core.ConnectError("the client was closed")
         return DeadlineStream(stream, self._core.ReadTimeout)
 
-    def _addresses(self, host: str, port: int) -> list[str]:
+    def _addresses(self, host: str, port: int, timeout: float | None) -> list[str]:
         """All that the name stands for: the socket library would give each of them the whole time."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = _resolved(host, port, _time_for(timeout, self._core.ConnectTimeout))
+        except TimeoutError as error:
+            raise self._core.ConnectTimeout(f"the name {host} was not resolved in time") from error
         except OSError as error:
             raise self._core.ConnectError(str(error)) from error
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -99,6 +119,24 @@ class DeadlineBackend:
             if not others:
                 raise
         return self._connect(others, port, timeout, local_address, socket_options)
+
+
+class AsyncBackend:
+    """An httpcore network backend for event loops that tells a request's `Timeout` when it opens a connection for it."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
+        self._inner = inner
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        _connecting(timeout)
+        return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
 
 
 class DeadlineStream:
@@ -126,3 +164,24 @@ class DeadlineStream:
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- httpcore's signature
         return self._inner.get_extra_info(info)
+
+
+def _resolved(host: str, port: int, seconds: float | None) -> list[Any]:
+    """What a name stands for, looked up in a thread that nobody has to wait for: name servers keep no deadline.
+
+    Raises:
+        TimeoutError: It took longer than *seconds*.
+        OSError: There is no such name.
+    """
+    if is_address(host):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    answer: Future[list[Any]] = Future()
+    threading.Thread(target=_resolve, args=(answer, host, port), name="rerankkit-resolver", daemon=True).start()
+    return answer.result(seconds)
+
+
+def _resolve(answer: Future[list[Any]], host: str, port: int) -> None:
+    try:
+        answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except Exception as error:  # noqa: BLE001 -- whoever waits for the answer gets it
+        answer.set_exception(error)

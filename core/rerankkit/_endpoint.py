@@ -12,6 +12,8 @@ from rerankkit._secret import Secret, SecretValue, environment
 from rerankkit.errors import InvalidRequestError
 
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+ALLOWED_HOSTS = "RERANKKIT_ALLOWED_HOSTS"
 HOST_FORM = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")
 
 
@@ -73,6 +75,7 @@ def check_url(url: object, *, allow_http: bool) -> str:
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not _is_host(host) or "?" in url or "#" in url:
         raise InvalidRequestError(f"base_url must be http(s)://host[:port][/path] and nothing more, got {url!r}")
+    _check_place(url, host)
     if parts.scheme == "http" and not is_loopback(host) and not allow_http:
         raise InvalidRequestError(
             f"base_url {url!r} is unencrypted: key and texts could be read on the way; use https, or pass allow_http=True"
@@ -92,7 +95,29 @@ def _split(url: str) -> SplitResult:
 
 
 def _is_host(host: str) -> bool:
-    return bool(HOST_FORM.fullmatch(host)) or _address(host) is not None
+    """Whether *host* is a name or an address, and to everyone the same: 2130706433 and 0x7f.1 are names to some."""
+    is_name = bool(HOST_FORM.fullmatch(host)) and not NUMBER.fullmatch(host.rpartition(".")[2])
+    return is_name or is_address(host)
+
+
+def _check_place(url: str, host: str) -> None:
+    """Refuse places where no service can be, or that whoever runs this process did not allow.
+
+    Raises:
+        InvalidRequestError: It is one.
+    """
+    address = _address(host)
+    if address is not None and (address.is_link_local or address.is_unspecified or address.is_multicast):
+        raise InvalidRequestError(
+            f"base_url {url!r} is no service's address: link-local, unspecified and multicast ones are not"
+        )
+    allowed = [name.strip().lower() for name in (environment([ALLOWED_HOSTS]) or host).split(",")]
+    if not any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in allowed):
+        raise InvalidRequestError(f"base_url {url!r} is not among the hosts that {ALLOWED_HOSTS} allows: {', '.join(allowed)}")
+
+
+def is_address(host: str) -> bool:
+    return _address(host) is not None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from rerankkit._http import Http, OversizedReplyError, TransportError
+from rerankkit._content import UnreadableReplyError
+from rerankkit._http import Http, TransportError
 from rerankkit._io import IO
 from rerankkit._tokens import most_tokens
 from rerankkit._wire import HttpRequest, HttpResponse
@@ -23,7 +24,7 @@ from rerankkit.errors import (
     RequestTooLargeError,
 )
 from rerankkit.provider import Batch, Content, Limits, Prepared, Provider, Reply
-from rerankkit.retry import Retry
+from rerankkit.retry import Attempts, Retry, RetryBudget
 from rerankkit.service import Service, tidy
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse, Skipped, Span, Usage
 
@@ -40,10 +41,15 @@ class Policy:
     Attributes:
         retry: When to send a request again.
         concurrency: Requests of one call under way at a time, where its documents need several.
+        budget: What of retries is left to all calls together.
     """
 
     retry: Retry = field(default_factory=Retry)
     concurrency: int = 8
+    budget: RetryBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "budget", RetryBudget(self.retry.budget))  # what a frozen dataclass has for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,24 +149,24 @@ async def score(line: Line, provider: Provider, batch: Batch, share: int) -> lis
 
 async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpResponse], T]) -> tuple[T, int]:
     """The parsed reply to *request* and how often it was sent: again after what can heal, while there is time."""
-    attempts = 1
-    last: ProviderError | None = None
+    attempts = Attempts(line.policy.retry, line.policy.budget)
     while True:
         try:
-            return await exchange(line, request, parse), attempts
+            answer = await exchange(line, request, parse)
         except TimeoutError:
-            raise _out_of_time(line, attempts, last) from last
+            raise _out_of_time(line, attempts.sent, attempts.last) from attempts.last
         except ProviderError as error:
-            error.attempts = attempts
-            delay = line.policy.retry.delay(error, attempts)
+            delay = attempts.delay(error)
             if delay is None or not line.deadline.allows(delay):
                 raise
             if isinstance(error, AuthenticationError):
                 line.service.forget_credentials()
-            last = error
-        logger.info("%s; attempt %d follows in %.2f s", last, attempts + 1, delay)
+        else:
+            attempts.succeed()
+            return answer, attempts.sent
+        attempts.sent += 1
+        logger.info("%s; attempt %d follows in %.2f s", attempts.last, attempts.sent, delay)
         await line.io.sleep(delay)
-        attempts += 1
 
 
 def _out_of_time(line: Line, attempts: int, last: ProviderError | None) -> DeadlineExceededError:
@@ -179,10 +185,10 @@ async def exchange(line: Line, request: HttpRequest, parse: Callable[[HttpRespon
     service = line.service
     try:
         response = await line.io.send(line.http, await _authenticated(line, request), line.deadline)
-    except OversizedReplyError as error:
+    except UnreadableReplyError as error:
         raise InvalidResponseError(str(error), provider=service.name, model=service.model) from error
     except TransportError as error:
-        raise APIConnectionError(tidy(str(error)), provider=service.name, model=service.model) from error
+        raise _unreachable(service, error) from error
     response = _masked(service, response)
     if response.status != 200:  # noqa: PLR2004 -- none of the services documents another success
         raise service.error(response)
@@ -192,10 +198,16 @@ async def exchange(line: Line, request: HttpRequest, parse: Callable[[HttpRespon
         raise _invalid(service, response, error) from error
 
 
+def _unreachable(service: Service, error: TransportError) -> APIConnectionError:
+    found = APIConnectionError(tidy(str(error)), provider=service.name, model=service.model, retryable=error.can_heal)
+    found.stale = error.stale
+    return found
+
+
 def _masked(service: Service, response: HttpResponse) -> HttpResponse:
     """*response* without the caller's key, which a service, or a proxy before it, may have echoed anywhere."""
-    content = service.mask(response.content.decode("latin-1")).encode("latin-1")
-    return replace(response, headers={name: service.mask(value) for name, value in response.headers.items()}, content=content)
+    headers = {name: service.mask(value.encode()).decode() for name, value in response.headers.items()}
+    return replace(response, headers=headers, content=service.mask(response.content))
 
 
 async def _authenticated(line: Line, request: HttpRequest) -> HttpRequest:
@@ -239,7 +251,7 @@ def merge(
         model=next((reply.model for reply in replies if reply.model), provider.model),
         usage=sum((reply.usage for reply in replies), Usage()),
         request_ids=tuple(reply.request_id for reply in replies if reply.request_id),
-        warnings=_warnings(provider, prepared, replies),
+        warnings=_warnings(provider, prepared, scored),
     )
 
 
@@ -255,8 +267,14 @@ def _skipped(prepared: Prepared, scores: Mapping[int, float], scored: Sequence[S
     return {index: reasons[index] for index in sorted(reasons, key=lambda index: (SKIPPED_ORDER.index(reasons[index]), index))}
 
 
-def _warnings(provider: Provider, prepared: Prepared, replies: Sequence[Reply]) -> tuple[str, ...]:
+def _warnings(provider: Provider, prepared: Prepared, scored: Sequence[ScoredBatch]) -> tuple[str, ...]:
     """Each warning once, in the order they arose."""
+    replies = [part.reply for part in scored]
     served = dict.fromkeys(reply.model for reply in replies if reply.model and provider.model and reply.model != provider.model)
+    surplus = (
+        f"asked for {part.batch.top_n} results, got {len(part.reply.scores)}: the others were cut off"
+        for part in scored
+        if part.batch.top_n is not None and len(part.reply.scores) > part.batch.top_n
+    )
     substitutions = (f"asked for {provider.model}, served by {model}: scores and thresholds may differ" for model in served)
-    return tuple(dict.fromkeys(chain(prepared.warnings, *(reply.warnings for reply in replies), substitutions)))
+    return tuple(dict.fromkeys(chain(prepared.warnings, *(reply.warnings for reply in replies), substitutions, surplus)))

@@ -13,14 +13,15 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from rerankkit._deadline_stream import DeadlineBackend, Timeout
+from rerankkit._content import ACCEPTED, BrokenReplyError, Content
+from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
 from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
@@ -29,16 +30,21 @@ from rerankkit.errors import InvalidRequestError
 
 Transport: TypeAlias = Literal["httpx", "httpx2"]
 
-OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": "gzip, deflate"}
-MAX_REPLY_BYTES = 16 * 1024 * 1024  # 1,000 results are 45 kB; the rest is room for echoed documents
+OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
 
 class TransportError(Exception):
-    """No complete reply arrived; its cause is the library's own exception."""
+    """No complete reply arrived; its cause is the library's own exception.
 
+    Attributes:
+        can_heal: Whether another attempt may fare better.
+        stale: Whether the connection had been kept open, and was closed before it could serve this request.
+    """
 
-class OversizedReplyError(Exception):
-    """More than `MAX_REPLY_BYTES` arrived; the connection was dropped."""
+    def __init__(self, message: str, *, can_heal: bool = True, stale: bool = False) -> None:
+        super().__init__(message)
+        self.can_heal = can_heal
+        self.stale = stale
 
 
 class Library(NamedTuple):
@@ -105,27 +111,31 @@ class Http:
         Raises:
             TimeoutError: None came before *deadline*.
             TransportError: None can come.
-            OversizedReplyError: It does not end.
+            UnreadableReplyError: It is too long, or in a coding that was not asked for.
         """
-        with self._translated(request, deadline):
+        timeout = Timeout.until(deadline)
+        with self._translated(request, timeout):
             pool = self._open_pools().blocking(self)
-            response = pool.handle_request(self._prepare(request, deadline))
-            content = bytearray()
+            response = pool.handle_request(self._prepare(request, timeout))
+            timeout.answered = True
             with closing(response):
-                for chunk in response.iter_bytes():
-                    _add(content, chunk)
-        return _reply(response, content)
+                content = Content(response.headers)
+                for chunk in response.stream:
+                    content.add(chunk)
+            return _reply(response, content.whole())
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """The same in the running event loop; the caller bounds it by *deadline*."""
-        with self._translated(request, deadline):
+        timeout = Timeout.until(deadline)
+        with self._translated(request, timeout):
             pool = await self._open_pools().of_loop(self)
-            response = await pool.handle_async_request(self._prepare(request, deadline))
-            content = bytearray()
+            response = await pool.handle_async_request(self._prepare(request, timeout))
+            timeout.answered = True
             async with aclosing(response):
-                async for chunk in response.aiter_bytes():
-                    _add(content, chunk)
-        return _reply(response, content)
+                content = Content(response.headers)
+                async for chunk in response.stream:
+                    content.add(chunk)
+            return _reply(response, content.whole())
 
     def close(self) -> None:
         """Close what blocking calls opened; what an event loop has open is closed with the loop."""
@@ -150,8 +160,7 @@ class Http:
         weakref.finalize(self, pools.close)  # whoever drops this object without closing it leaves nothing open
         return pools
 
-    def _prepare(self, request: HttpRequest, deadline: Deadline) -> Any:  # noqa: ANN401 -- the library's own Request
-        timeout = Timeout.until(deadline)
+    def _prepare(self, request: HttpRequest, timeout: Timeout) -> Any:  # noqa: ANN401 -- the library's own Request
         return load(self.transport).httpx.Request(
             request.method,
             request.url,
@@ -161,20 +170,20 @@ class Http:
         )
 
     @contextmanager
-    def _translated(self, request: HttpRequest, deadline: Deadline) -> Generator[None]:
+    def _translated(self, request: HttpRequest, timeout: Timeout) -> Generator[None]:
         library = load(self.transport).httpx
         try:
             yield
-        except (library.HTTPError, ConnectionError) as error:
-            if isinstance(error, library.TimeoutException) and not deadline.remaining():
+        except (library.HTTPError, ConnectionError, BrokenReplyError) as error:
+            if isinstance(error, library.TimeoutException) and not timeout.deadline.remaining():
                 raise TimeoutError(type(error).__name__) from error
-            place = urlsplit(request.url).netloc
-            what = (
-                "cannot connect to"
-                if isinstance(error, library.ConnectError | library.ConnectTimeout)
-                else "no complete answer from"
-            )
-            raise TransportError(f"{what} {place} ({type(error).__name__}: {_reason(error)})") from error
+            what = _what_failed(library, error)
+            raise TransportError(
+                f"{what} {urlsplit(request.url).netloc} ({type(error).__name__}: {_reason(error)})",
+                can_heal=_can_heal(library, error),
+                stale=not (timeout.connected or timeout.answered)
+                and isinstance(error, library.NetworkError | library.RemoteProtocolError),
+            ) from error
 
 
 _INHERITED: list[_Pools] = []
@@ -214,7 +223,7 @@ class _Pools:
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
-            pool = _open(http, load(http.transport).httpx.AsyncHTTPTransport)
+            pool = _loop_pool(http)
             found = self._of_loops[loop] = _LoopPool(pool, self._keep(loop, pool))
             await anext(found.keeper)
         return found.pool
@@ -251,20 +260,43 @@ class _Pools:
 def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
     library = load(http.transport)
     pool = _open(http, library.httpx.HTTPTransport)
-    # The library hands no network backend through to its pool; tests on real sockets hold this line for each.
     backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
+    # The library hands no network backend through to its pool; tests on real sockets hold these lines for each.
     pool._pool._network_backend = backend  # noqa: SLF001 -- see above
     return pool
 
 
-def _reason(error: BaseException) -> str:
+def _loop_pool(http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+    library = load(http.transport)
+    pool = _open(http, library.httpx.AsyncHTTPTransport)
+    pool._pool._network_backend = AsyncBackend(pool._pool._network_backend)  # noqa: SLF001 -- as above
+    return pool
+
+
+def _what_failed(library: Any, error: Exception) -> str:  # noqa: ANN401 -- a module
+    if isinstance(error, library.ProxyError):
+        return "the proxy refused to connect to"
+    is_connecting = isinstance(error, library.ConnectError | library.ConnectTimeout)
+    return "cannot connect to" if is_connecting else "no complete answer from"
+
+
+def _can_heal(library: Any, error: Exception) -> bool:  # noqa: ANN401 -- a module
+    """Whether another attempt may fare better: not where a certificate or a proxy's rules stand in the way."""
+    if isinstance(error, library.ProxyError):
+        return not str(error).startswith("4")
+    return not any(isinstance(found, ssl.SSLCertVerificationError) for found in _causes(error))
+
+
+def _reason(error: Exception) -> str:
     """What the operating system said, where it did; the libraries' own words are vaguer."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and found.strerror:
-            return str(found)
-        found = found.__cause__ or found.__context__
-    return str(error)
+    return next((str(found) for found in _causes(error) if isinstance(found, OSError) and found.strerror), str(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """*error*, what it came from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _open(http: Http, transport: Callable[..., Any]) -> Any:  # noqa: ANN401 -- the library's own transport
@@ -285,12 +317,6 @@ def _open(http: Http, transport: Callable[..., Any]) -> Any:  # noqa: ANN401 -- 
     )
 
 
-def _add(content: bytearray, chunk: bytes) -> None:
-    content += chunk
-    if len(content) > MAX_REPLY_BYTES:
-        raise OversizedReplyError(f"the answer is longer than {MAX_REPLY_BYTES:,} bytes")
-
-
-def _reply(response: Any, content: bytearray) -> HttpResponse:  # noqa: ANN401 -- the library's own Response
+def _reply(response: Any, content: bytes) -> HttpResponse:  # noqa: ANN401 -- the library's own Response
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return HttpResponse(response.status_code, headers, bytes(content))
+    return HttpResponse(response.status_code, headers, content)

@@ -18,6 +18,7 @@ import anyio
 from rerankkit._http import Http
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
+from rerankkit.errors import InvalidRequestError
 
 T = TypeVar("T")
 Job: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
@@ -146,6 +147,21 @@ async def _cancelled_in_scope(job: Job[T]) -> T:
         if not task.cancelled():
             task.exception()  # looked at, so that nobody is told that it was not
         raise
+
+
+def check_loop() -> None:
+    """Refuse to run where there is no event loop of asyncio's.
+
+    Raises:
+        InvalidRequestError: There is none.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidRequestError(
+            "async calls need asyncio's event loop, which is not running here; under trio, call rerank in a thread: "
+            "await trio.to_thread.run_sync(reranker.rerank, query, documents)"
+        ) from None
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -166,9 +166,9 @@ class KendraService(Service):
         """The header ``x-amzn-RequestId``."""
         return response.headers.get("x-amzn-requestid")
 
-    def mask(self, text: str) -> str:
-        """*text* without the caller's keys."""
-        return self._signer.mask(text)
+    def mask(self, content: bytes) -> bytes:
+        """*content* without the caller's keys."""
+        return self._signer.mask(content)
 
     def error(self, response: HttpResponse) -> ProviderError:
         """The exception for an error reply, with its AWS type in the text."""

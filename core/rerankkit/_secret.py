@@ -85,14 +85,14 @@ class Secret:
             )
         return found
 
-    def mask(self, text: str) -> str:
-        """*text* without the key, should a service have echoed it."""
-        return masked(text, self._value or "")
+    def mask(self, content: bytes) -> bytes:
+        """*content* without the key, should a service have echoed it."""
+        return masked(content, self._value or "")
 
 
-def masked(text: str, secret: str) -> str:
-    """*text* without *secret*."""
-    return text.replace(secret, "**********") if len(secret) >= SHORTEST_KEY else text
+def masked(content: bytes, secret: str) -> bytes:
+    """*content* without *secret*."""
+    return content.replace(secret.encode(), b"**********") if len(secret) >= SHORTEST_KEY else content
 
 
 def environment(names: Sequence[str]) -> str | None:

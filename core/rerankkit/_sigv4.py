@@ -93,11 +93,11 @@ class Signer:
         """Drop the credentials that were found."""
         self._credentials = None
 
-    def mask(self, text: str) -> str:
-        """*text* without the secrets that were last signed with."""
+    def mask(self, content: bytes) -> bytes:
+        """*content* without the secrets that were last signed with."""
         for secret in self._used:
-            text = masked(text, secret)
-        return text
+            content = masked(content, secret)
+        return content
 
     def _find(self) -> Any:  # noqa: ANN401 -- botocore is untyped
         """What to sign with now.

@@ -96,9 +96,14 @@ class ProviderError(RerankError):
 
 
 class APIConnectionError(ProviderError):
-    """No complete answer arrived: refused, reset, cut off, or not HTTP."""
+    """No complete answer arrived: refused, reset, cut off, or not HTTP.
+
+    Attributes:
+        stale: The connection had been kept open since an earlier call, and was closed before it could serve this one.
+    """
 
     retryable_by_default = True
+    stale = False
 
 
 class BadRequestError(ProviderError):

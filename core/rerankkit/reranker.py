@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from rerankkit._checks import as_documents, as_items, check_query, check_timeout, check_top_n
 from rerankkit._closing import Closing
-from rerankkit._io import ASYNC, BLOCKING, IO, run
+from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
 from rerankkit.deadline import Deadline
 from rerankkit.types import D, RerankRequest, RerankResponse
 
@@ -69,6 +69,7 @@ class BaseReranker(Closing, ABC):
         self, query: str, documents: Sequence[D], *, top_n: int | None = None, timeout: float | None = None
     ) -> RerankResponse[D]:
         """The same as `rerank`, in the running event loop; cancelling it cancels its requests."""
+        check_loop()
         return await self._rerank(ASYNC, self._checked(query, documents, top_n, timeout))
 
     def _checked(self, query: str, documents: Sequence[D], top_n: int | None, timeout: float | None) -> RerankRequest[D]:

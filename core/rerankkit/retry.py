@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from rerankkit._checks import check_integer, is_number
-from rerankkit.errors import InvalidRequestError, ProviderError, RateLimitError
+from rerankkit.errors import APIConnectionError, InvalidRequestError, ProviderError, RateLimitError
 
 MOST_DOUBLINGS = 60  # beyond the age of the universe; a float holds 1,024
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+REFUND = 0.1  # tokens that a success gives back.  gRPC proposal A6, read 2026-11-20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,19 @@ class Retry:
         base_delay: Upper bound in seconds of the first wait; it doubles with each further one.
         rate_limit_delay: The same after a rate limit without a Retry-After.
         max_delay: Upper bound in seconds of any wait this class chooses itself.
+        budget: Tokens of the `RetryBudget` that all calls of one client share; None: retry whatever happens.
     """
 
     attempts: int = 3
     base_delay: float = 0.1
     rate_limit_delay: float = 1.0
     max_delay: float = 5.0
+    budget: int | None = 100
 
     def __post_init__(self) -> None:
         check_integer("attempts", self.attempts, 1, None)
+        if self.budget is not None:
+            check_integer("budget", self.budget, 1, None, "pass None for no budget, or attempts=1 for no retries")
         for name in ("base_delay", "rate_limit_delay", "max_delay"):
             value = getattr(self, name)
             if not is_number(value) or not 0 <= value < math.inf:
@@ -52,6 +57,78 @@ class Retry:
             return error.retry_after + jitter() * self.base_delay
         base = self.rate_limit_delay if isinstance(error, RateLimitError) else self.base_delay
         return jitter() * min(self.max_delay, base * 2.0 ** min(attempt - 1, MOST_DOUBLINGS))
+
+
+class RetryBudget:
+    """What keeps a client's retries from multiplying the load of a host in trouble (gRPC proposal A6, read 2026-11-20).
+
+    Each failed request takes a token, each success gives back a tenth of one, and while half of them or fewer are left
+    nothing is sent again: an outage soon costs one request a call.  A failure that a further attempt heals gives its
+    token back, so that hiccups cost nothing.
+
+    Args:
+        tokens: How many there are at most, and at first; None: the budget is never exhausted.
+    """
+
+    def __init__(self, tokens: int | None) -> None:
+        self._most = tokens
+        self._left = float(tokens or 0)  # no lock, which a fork could leave taken: threads may lose a token, and no more
+
+    def __repr__(self) -> str:
+        return f"<RetryBudget: {'unlimited' if self._most is None else f'{self._left:.1f} of {self._most} tokens left'}>"
+
+    @property
+    def allows_retry(self) -> bool:
+        """Whether a failed request may be sent again."""
+        return self._most is None or self._left > self._most / 2
+
+    def fail(self) -> None:
+        """A request failed in a way that can heal."""
+        self._left = max(0.0, self._left - 1)
+
+    def succeed(self, healed: int) -> None:
+        """A request succeeded, after *healed* attempts at it had failed."""
+        self._left = min(self._most or 0, self._left + healed + REFUND)
+
+
+class Attempts:
+    """The attempts at one request.
+
+    Attributes:
+        sent: How many there have been, with the one under way.
+        last: How the last one before it failed.
+    """
+
+    def __init__(self, retry: Retry, budget: RetryBudget) -> None:
+        self.sent = 1
+        self.last: ProviderError | None = None
+        self._retry = retry
+        self._budget = budget
+        self._failed = 0
+        self._replaced = 0
+
+    def delay(self, error: ProviderError) -> float | None:
+        """Seconds to wait before another attempt; None: there is none.
+
+        A connection that had been kept open and was closed meanwhile is replaced at once: no attempt was made over it.
+        """
+        error.attempts = self.sent
+        self.last = error
+        if isinstance(error, APIConnectionError) and error.stale and not self._replaced:
+            self._replaced = 1
+            return 0.0
+        if error.retryable:
+            self._failed += 1
+            self._budget.fail()
+        delay = self._retry.delay(error, self.sent - self._replaced)
+        if delay is not None and not self._budget.allows_retry:
+            error.add_note("Not tried again: too many requests of this client have failed lately; see Retry(budget=).")
+            return None
+        return delay
+
+    def succeed(self) -> None:
+        """The attempt under way did what was asked."""
+        self._budget.succeed(self._failed)
 
 
 def check_retry(retry: object) -> Retry:

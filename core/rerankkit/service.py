@@ -19,6 +19,7 @@ ERROR_CLASSES: Mapping[int, type[ProviderError]] = {
     402: errors.PaymentRequiredError,
     403: errors.PermissionDeniedError,
     404: errors.NotFoundError,
+    407: errors.APIConnectionError,  # not the service's: a proxy's
     408: errors.ServerError,
     409: errors.ConflictError,
     413: errors.RequestTooLargeError,
@@ -72,9 +73,9 @@ class Service(ABC):
         """The service's own id of the request."""
         return response.headers.get("x-request-id")
 
-    def mask(self, text: str) -> str:
-        """*text* without any secret of this provider, should a service have echoed one."""
-        return text
+    def mask(self, content: bytes) -> bytes:
+        """*content* without any secret of this provider, should a service have echoed one."""
+        return content
 
     def forget_credentials(self) -> None:
         """The service did not take them, and may take fresh ones: find them anew at the next request."""

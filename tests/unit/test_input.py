@@ -236,11 +236,32 @@ def test_a_password_in_a_base_url_is_refused_and_not_shown(service: Service) -> 
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["api.example.com", "169.254.169.254", "0.0.0.0", "2130706433", "127.0.0.1.evil.com"])
+@pytest.mark.parametrize("host", ["api.example.com", "192.0.2.1", "127.0.0.1.evil.com"])
 def test_plain_http_beyond_this_machine_is_refused_unless_asked_for(service: Service, host: str) -> None:
     with pytest.raises(InvalidRequestError, match="unencrypted.*allow_http=True"):
         service.make(f"http://{host}")
     assert service.make(f"http://{host}", allow_http=True).base_url == f"http://{host}"
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0x7f.1", "1.2.3.4.5", "api.example.1", "256.1.1.1"])
+def test_a_host_that_is_a_number_to_some_is_refused(service: Service, host: str) -> None:
+    with pytest.raises(InvalidRequestError, match="base_url must be"):
+        service.make(f"https://{host}")
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "0.0.0.0", "[::]", "224.0.0.1"])
+def test_an_address_where_no_service_is_is_refused(service: Service, host: str) -> None:
+    with pytest.raises(InvalidRequestError, match="no service's address"):
+        service.make(f"https://{host}")
+
+
+def test_the_environment_may_name_the_only_hosts_allowed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RERANKKIT_ALLOWED_HOSTS", "api.example.com, *.Example.org")
+    for host in ("api.example.com", "eu.api.example.org"):
+        assert service.make(f"https://{host}").base_url == f"https://{host}"
+    for host in ("evil.com", "example.org", "evilexample.org", "api.example.com.evil.com"):
+        with pytest.raises(InvalidRequestError, match="not among the hosts that RERANKKIT_ALLOWED_HOSTS allows"):
+            service.make(f"https://{host}")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"])

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from rerankkit import APIConnectionError, BadRequestError, ProviderError, RateLimitError, Retry, ServerError
-from rerankkit.retry import retry_after
+from rerankkit import (
+    APIConnectionError,
+    BadRequestError,
+    InvalidRequestError,
+    ProviderError,
+    RateLimitError,
+    Retry,
+    ServerError,
+)
+from rerankkit.retry import Attempts, RetryBudget, retry_after
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -79,3 +88,78 @@ def test_jitter_spreads_the_returns() -> None:
     delays = {Retry().delay(ServerError("x"), 1) for _ in range(50)}
     assert len(delays) > 40
     assert all(0 <= delay <= 0.1 for delay in delays if delay is not None)
+
+
+def test_a_budget_is_off_at_half_and_on_again_after_enough_successes() -> None:
+    budget = RetryBudget(10)
+    for _ in range(4):
+        budget.fail()
+    assert budget.allows_retry
+    budget.fail()
+    assert not budget.allows_retry
+    budget.succeed(0)
+    assert budget.allows_retry, "5.1 tokens are more than half"
+
+
+def test_a_budget_neither_overflows_nor_goes_into_debt() -> None:
+    budget = RetryBudget(10)
+    for _ in range(50):
+        budget.fail()
+    assert repr(budget) == "<RetryBudget: 0.0 of 10 tokens left>"
+    for _ in range(500):
+        budget.succeed(1)
+    assert repr(budget) == "<RetryBudget: 10.0 of 10 tokens left>"
+
+
+def test_no_budget_is_never_exhausted() -> None:
+    budget = RetryBudget(None)
+    for _ in range(1_000):
+        budget.fail()
+    assert budget.allows_retry
+    assert repr(budget) == "<RetryBudget: unlimited>"
+
+
+def test_what_heals_costs_nothing() -> None:
+    budget = RetryBudget(100)
+    budget.fail()
+    for _ in range(1_000):
+        attempts = Attempts(Retry(), budget)
+        for _ in range(2):
+            assert attempts.delay(ServerError("x")) is not None
+            attempts.sent += 1
+        attempts.succeed()
+    assert repr(budget) == "<RetryBudget: 100.0 of 100 tokens left>"
+
+
+def test_what_cannot_heal_takes_no_token() -> None:
+    budget = RetryBudget(2)
+    for error in (BadRequestError("x"), RateLimitError("the month is over", retryable=False)):
+        assert Attempts(Retry(), budget).delay(error) is None
+    assert repr(budget) == "<RetryBudget: 2.0 of 2 tokens left>"
+
+
+def test_an_exhausted_budget_says_so() -> None:
+    error = ServerError("x")
+    assert Attempts(Retry(), RetryBudget(1)).delay(error) is None
+    assert error.__notes__ == ["Not tried again: too many requests of this client have failed lately; see Retry(budget=)."]
+    last = ServerError("x")
+    assert Attempts(Retry(attempts=1), RetryBudget(1)).delay(last) is None
+    assert not hasattr(last, "__notes__"), "it would not have been tried again in any case"
+
+
+def test_a_stale_connection_is_replaced_once_at_once_and_free_of_charge() -> None:
+    stale = APIConnectionError("x")
+    stale.stale = True
+    budget = RetryBudget(1)
+    attempts = Attempts(Retry(attempts=1), budget)
+    assert attempts.delay(stale) == 0.0
+    assert budget.allows_retry
+    attempts.sent += 1
+    assert attempts.delay(stale) is None
+    assert stale.attempts == 2
+
+
+@pytest.mark.parametrize("budget", [0, -1, 1.5, True, "100"])
+def test_a_budget_is_a_whole_number_or_none(budget: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="budget must be a whole number at least 1, got .*; pass None for no budget"):
+        Retry(budget=budget)

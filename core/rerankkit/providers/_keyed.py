@@ -42,6 +42,6 @@ class KeyedProvider(Provider):
         name, form = self.auth_header
         return request.with_auth({name: form.format(key=self._key.reveal())})
 
-    def mask(self, text: str) -> str:
-        """*text* without the key."""
-        return self._key.mask(text)
+    def mask(self, content: bytes) -> bytes:
+        """*content* without the key."""
+        return self._key.mask(content)

@@ -1,0 +1,92 @@
+"""A reply is decoded in bounded memory, from the codings that were asked for, in chunks of any size."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from rerankkit._content import MAX_REPLY_BYTES, BrokenReplyError, Content, UnreadableReplyError
+
+TEXT = b'{"results": [' + b'{"index": 0, "relevance_score": 0.5}, ' * 5_000 + b"]}"
+
+
+def bare(content: bytes) -> bytes:
+    return zlib.compress(content, wbits=-15)
+
+
+CODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "none": ("", bytes),
+    "identity": ("identity", bytes),
+    "gzip": ("gzip", gzip.compress),
+    "x-gzip, shouted": (" X-GZIP ", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without a header": ("deflate", bare),
+    "gzip in two members": ("gzip", lambda text: gzip.compress(text[:100]) + gzip.compress(text[100:])),
+    "gzip with padding": ("gzip", lambda text: gzip.compress(text) + bytes(50)),
+    "deflate with padding": ("deflate", lambda text: zlib.compress(text) + bytes(50)),
+}
+
+
+def decoded(coding: str, sent: bytes, size: int) -> bytes:
+    content = Content({"content-encoding": coding})
+    for start in range(0, len(sent), size):
+        content.add(sent[start : start + size])
+    return content.whole()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1_000, 1_000_000])
+@pytest.mark.parametrize(("coding", "encode"), CODINGS.values(), ids=CODINGS)
+def test_what_was_asked_for_is_decoded(coding: str, encode: Callable[[bytes], bytes], size: int) -> None:
+    assert decoded(coding, encode(TEXT), size) == TEXT
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "deflate"])
+def test_no_content_is_no_content(coding: str) -> None:
+    assert decoded(coding, b"", 1) == b""
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "deflate, br", "compress", "x" * 1_000])
+def test_what_was_not_asked_for_is_refused_at_once(coding: str) -> None:
+    with pytest.raises(UnreadableReplyError, match="a coding that was not asked for") as caught:
+        Content({"content-encoding": coding})
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+@pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", bare)])
+def test_a_compressed_reply_that_is_cut_is_no_reply(coding: str, encode: Callable[[bytes], bytes], size: int) -> None:
+    for missing in (1, 8, 30):
+        with pytest.raises(BrokenReplyError, match="ends too early"):
+            decoded(coding, encode(TEXT)[:-missing], size)
+    with pytest.raises(BrokenReplyError, match="ends too early"):
+        decoded(coding, encode(TEXT)[:1], size)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_reply_that_is_damaged_is_no_reply(coding: str) -> None:
+    with pytest.raises(BrokenReplyError, match="damaged"):
+        decoded(coding, b"\xff" * 100, 10)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_reply_may_be_as_long_as_the_limit_and_no_longer(coding: str) -> None:
+    encode = CODINGS[coding][1]
+    assert len(decoded(coding, encode(bytes(MAX_REPLY_BYTES)), 65_536)) == MAX_REPLY_BYTES
+    with pytest.raises(UnreadableReplyError, match="longer than 16,777,216 bytes"):
+        decoded(coding, encode(bytes(MAX_REPLY_BYTES + 1)), 65_536)
+    with pytest.raises(UnreadableReplyError, match="longer than 16,777,216 bytes"):
+        decoded("", bytes(MAX_REPLY_BYTES + 1), 65_536)
+
+
+@pytest.mark.parametrize("length", [str(MAX_REPLY_BYTES + 1), "2147483648", "9" * 100])
+def test_a_reply_that_says_it_is_too_long_is_refused_at_once(length: str) -> None:
+    with pytest.raises(UnreadableReplyError, match="longer than"):
+        Content({"content-length": length})
+
+
+@pytest.mark.parametrize("length", [str(MAX_REPLY_BYTES), "", "x", "-1"])
+def test_other_lengths_are_the_librarys_business(length: str) -> None:
+    assert Content({"content-length": length}).whole() == b""
