@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from rerankkit.errors import InvalidRequestError
 
+MASK = b"**********"
+BACKSLASHED = frozenset('"\\/')  # printable characters that a backslash alone may escape.  RFC 8259, section 7
 SHORTEST_KEY = 8  # characters; what is shorter is a placeholder, and could be part of any word
 
 
@@ -91,8 +94,20 @@ class Secret:
 
 
 def masked(content: bytes, secret: str) -> bytes:
-    """*content* without *secret*."""
-    return content.replace(secret.encode(), b"**********") if len(secret) >= SHORTEST_KEY else content
+    """*content* without *secret*, also where JSON escapes some of its characters: each encoder has its own list of them."""
+    if len(secret) < SHORTEST_KEY:
+        return content
+    content = content.replace(secret.encode(), MASK)
+    is_escaped = b"\\u00" in content or (b"\\" in content and not BACKSLASHED.isdisjoint(secret))
+    return re.sub("".join(map(_any_form, secret)).encode(), MASK, content) if is_escaped else content
+
+
+def _any_form(char: str) -> str:
+    """The pattern of *char* in JSON: as it is, after a backslash, or by its number."""
+    forms = [rf"\\u(?i:{ord(char):04x})"]
+    forms += [re.escape(char)] if char != "\\" else []  # it never stands alone
+    forms += [rf"\\{re.escape(char)}"] if char in BACKSLASHED else []
+    return f"(?:{'|'.join(forms)})"
 
 
 def environment(names: Sequence[str]) -> str | None:

@@ -30,8 +30,15 @@ def test_objects_do_not_show_their_keys(service: Service) -> None:
         assert_silent(repr(thing), str(thing), f"{thing!r:>20}", str(vars(thing)), pickle.dumps(thing))
 
 
+def escaped(service: Service) -> bytes:
+    """An error in the service's form whose keys are written as JSON may write them: all by numbers."""
+    numbered = ["".join(f"\\u{ord(char):04X}" for char in secret) for secret in secrets(service)]
+    return json.dumps(service.error("@")).replace("@", " ".join(numbered)).encode()
+
+
 FAILURES: dict[str, Callable[[Service], Reply]] = {
     "a refusal that echoes its key": lambda service: Reply(service.error(f"bad {' '.join(secrets(service))}"), 401),
+    "a refusal that echoes it in escapes": lambda service: Reply(escaped(service), 401),
     "an outage that echoes it on a page": lambda service: Reply(f"oops {' '.join(secrets(service))}".encode(), 500),
     "an answer of the wrong form": lambda service: Reply({"results": KEY, "data": KEY, "ResultItems": KEY}),
     "a redirect": lambda service: Reply(b"", 307, {"Location": f"https://x.test/?{KEY}"}),
