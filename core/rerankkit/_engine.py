@@ -222,7 +222,7 @@ def _invalid(service: Service, response: HttpResponse, error: ValueError) -> Inv
         provider=service.name,
         model=service.model,
         status_code=response.status,
-        request_id=service.request_id(response),
+        request_id=service.quoted_request_id(response),
     )
 
 

@@ -71,6 +71,7 @@ ERROR_CLASSES: Mapping[str, type[ProviderError]] = {
     "ExpiredTokenException": errors.AuthenticationError,
     "RequestExpired": errors.AuthenticationError,
 }
+TYPE_FORM = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")  # an identifier of Smithy's, AWS's interface language
 EXPIRED = frozenset({"ExpiredTokenException", "RequestExpired"})
 MISSING = "ResourceNotFoundException"
 
@@ -185,10 +186,11 @@ def is_of_type(error: ProviderError, kind: str) -> bool:
 
 
 def error_type(response: HttpResponse) -> str:
-    """The AWS error type without its namespace; empty if the reply names none."""
+    """The AWS error type without its namespace; empty if the reply names none, or what cannot be one."""
     kind = decode(response.content).get("__type")
     found = kind if isinstance(kind, str) else response.headers.get("x-amzn-errortype", "")
-    return found.split(":")[0].split("#")[-1]
+    name = found.split(":")[0].split("#")[-1]
+    return name if TYPE_FORM.fullmatch(name) else ""
 
 
 def _find_region(region: str | None, profile: str | None) -> str:

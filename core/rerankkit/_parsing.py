@@ -6,8 +6,7 @@ from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-BOM = b"\xef\xbb\xbf"
-
+from rerankkit._wire import BOM
 
 Count: TypeAlias = Annotated[float, Field(ge=0)]
 """Units that a call consumed."""

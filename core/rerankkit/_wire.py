@@ -38,10 +38,13 @@ class HttpResponse:
 Json: TypeAlias = Mapping[str, object]
 
 
+BOM = b"\xef\xbb\xbf"
+
+
 def decode(content: bytes) -> Mapping[str, object]:
     """The members of a JSON object; none if *content* is something else."""
     try:
-        return members(orjson.loads(content))
+        return members(orjson.loads(content.removeprefix(BOM)))
     except orjson.JSONDecodeError:
         return {}
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from rerankkit import errors
-from rerankkit._wire import HttpRequest, HttpResponse, decode
+from rerankkit._wire import BOM, HttpRequest, HttpResponse, decode
 from rerankkit.errors import ProviderError
 from rerankkit.retry import RETRYABLE_STATUSES, retry_after
 
@@ -73,6 +73,11 @@ class Service(ABC):
         """The service's own id of the request."""
         return response.headers.get("x-request-id")
 
+    def quoted_request_id(self, response: HttpResponse) -> str | None:
+        """The same as it may stand in an error's text: whoever answers an error can write anything there."""
+        found = self.request_id(response)
+        return None if found is None else tidy(found)
+
     def mask(self, content: bytes) -> bytes:
         """*content* without any secret of this provider, should a service have echoed one."""
         return content
@@ -91,7 +96,7 @@ class Service(ABC):
             provider=self.name,
             model=self.model,
             status_code=response.status,
-            request_id=self.request_id(response),
+            request_id=self.quoted_request_id(response),
             retry_after=retry_after(response.headers),
             retryable=self.is_retryable(response, message),
         )
@@ -100,7 +105,7 @@ class Service(ABC):
         if response.status // 100 == 3 and "location" in response.headers:  # noqa: PLR2004 -- RFC 9110
             host = _host(response.headers["location"])
             return f"redirected to {host}; redirects are never followed, because keys would follow too: set base_url="
-        return tidy(self.error_message(decode(response.content)) or _page_text(response))
+        return tidy(self.error_message(decode(response.content)) or "") or tidy(_page_text(response))
 
 
 def _host(url: str) -> str:
@@ -112,7 +117,7 @@ def _host(url: str) -> str:
 
 def _page_text(response: HttpResponse) -> str:
     """What to say of an error reply that is not in the service's form, such as a proxy's HTML page."""
-    text = response.content[:MAX_ERROR_CHARACTERS].decode("utf-8", "replace").strip()
+    text = tidy(response.content.removeprefix(BOM)[:MAX_ERROR_CHARACTERS].decode("utf-8", "replace"))
     kind = response.headers.get("content-type", "no content type")
     return f"answered {response.status} without an explanation ({kind})" if not text or text.startswith("<") else text
 

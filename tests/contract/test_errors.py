@@ -107,6 +107,13 @@ FOREIGN_BODIES = {
     "another object": (b'{"oops": 1}', '{"oops": 1}'),
     "members of other types": (b'{"message": 3, "detail": null, "error": "x"}', '{"message": 3'),
     "a long text": (b"x" * 5_000, "x" * 400),
+    "a page after a byte order mark": (b"\xef\xbb\xbf<html>", "answered 502 without an explanation (text/html)"),
+    "a NUL": (b"\0", "answered 502 without an explanation"),
+    "an empty message": (b'{"message": " ", "detail": " ", "error": {"message": " "}}', '{"message": " "'),
+    "ids and types that are none": (
+        b'{"__type": "a\\nb c", "id": "%s\\n", "message": "%s"}' % ((b"y" * 5_000,) * 2),
+        "y" * 400,
+    ),
 }
 
 
@@ -116,8 +123,15 @@ def test_an_error_that_is_not_in_the_services_form_is_still_readable(
 ) -> None:
     error, _ = failing(service, colour, Reply(body, 502, {"Content-Type": "text/html"}))
     assert expected in str(error)
-    assert len(str(error)) < 700
+    assert len(str(error)) < 1_200, "500 characters of the service's and as many of its request id"
     assert str(error).isprintable()
+
+
+def test_a_byte_order_mark_does_not_hide_what_an_error_is(colour: str) -> None:
+    content = b'\xef\xbb\xbf{"__type":"ThrottlingException","message":"slow down"}'
+    error, _ = failing(KENDRA, colour, Reply(content, 400))
+    assert isinstance(error, RateLimitError)
+    assert error.retryable
 
 
 def test_voyages_list_of_details_is_readable(colour: str) -> None:
