@@ -14,6 +14,7 @@ from rerankkit.errors import InvalidRequestError
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 ALLOWED_HOSTS = "RERANKKIT_ALLOWED_HOSTS"
+BRACKETED_FORM = re.compile(r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\](:\d*)?")  # urlsplit overlooks what stands beside the brackets
 HOST_FORM = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")
 
 
@@ -73,7 +74,8 @@ def check_url(url: object, *, allow_http: bool) -> str:
     if parts.username is not None or parts.password is not None:
         raise InvalidRequestError("base_url must not hold a user name or password; it is not shown here")
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not _is_host(host) or "?" in url or "#" in url:
+    is_odd = "[" in parts.netloc and not BRACKETED_FORM.fullmatch(parts.netloc)
+    if parts.scheme not in ("http", "https") or is_odd or not _is_host(host) or "?" in url or "#" in url:
         raise InvalidRequestError(f"base_url must be http(s)://host[:port][/path] and nothing more, got {url!r}")
     _check_place(url, host)
     if parts.scheme == "http" and not is_loopback(host) and not allow_http:

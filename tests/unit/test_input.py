@@ -220,6 +220,9 @@ URLS = {
     "with a wrong port": "https://api.example.com:99999",
     "with an IDN host": "https://api.exämple.com",
     "with a percent-encoded host": "https://api%2eexample.com",
+    "with a host before the brackets": "http://evil.com[::1]",
+    "with a host behind the brackets": "https://[::1]evil.com:443",
+    "with an address of the future": "https://[v1.fe]",
     "that is no text": 3,
 }
 
