@@ -13,6 +13,7 @@ from rerankkit._checks import check_integer, is_number
 from rerankkit.errors import APIConnectionError, InvalidRequestError, ProviderError, RateLimitError
 
 MOST_DOUBLINGS = 60  # beyond the age of the universe; a float holds 1,024
+PUSHBACK = "grpc-retry-pushback-ms"
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 REFUND = 0.1  # tokens that a success gives back.  gRPC proposal A6, read 2026-11-20
 
@@ -141,16 +142,32 @@ def check_retry(retry: object) -> Retry:
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds the service asks to wait, from whichever header says it; None when none does so in a form that counts.
 
-    Understood: ``Retry-After-Ms`` and ``x-amz-retry-after`` in milliseconds, ``Retry-After`` in seconds
-    (also with a fraction) or as an HTTP date. Negative, infinite and unreadable values do not count.
+    Understood: ``grpc-retry-pushback-ms``, ``Retry-After-Ms`` and ``x-amz-retry-after`` in milliseconds, ``Retry-After``
+    in seconds (also with a fraction) or as an HTTP date. Negative, infinite and unreadable values do not count:
+    clocks that differ make negative ones of moments that have just passed.
     """
-    for name in ("retry-after-ms", "x-amz-retry-after"):
+    for name in (PUSHBACK, "retry-after-ms", "x-amz-retry-after"):
         milliseconds = _seconds(headers.get(name))
         if milliseconds is not None:
             return milliseconds / 1000
     value = headers.get("retry-after")
     seconds = _seconds(value)
     return _until(value, now or datetime.now(UTC)) if seconds is None else seconds
+
+
+def forbids_retry(headers: Mapping[str, str]) -> bool:
+    """Whether a gateway asks not to be tried again: its ``grpc-retry-pushback-ms`` is negative or unreadable.
+
+    No other header says so by such a value (gRPC proposal A6, read 2026-11-20).
+    """
+    return PUSHBACK in headers and _seconds(headers[PUSHBACK]) is None
+
+
+def until_reset(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds until the moment in ``X-RateLimit-Reset``, told in seconds since 1970; None when it is none to come."""
+    moment = _seconds(headers.get("x-ratelimit-reset"))
+    left = 0.0 if moment is None else moment - (now or datetime.now(UTC)).timestamp()
+    return left if left > 0 else None
 
 
 def _seconds(value: str | None) -> float | None:

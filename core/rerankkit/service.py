@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from rerankkit import errors
 from rerankkit._wire import BOM, HttpRequest, HttpResponse, decode
 from rerankkit.errors import ProviderError
-from rerankkit.retry import RETRYABLE_STATUSES, retry_after
+from rerankkit.retry import RETRYABLE_STATUSES, forbids_retry, retry_after
 
 MAX_ERROR_CHARACTERS = 500  # of a service's own error text; proxies answer with whole pages
 
@@ -69,6 +69,10 @@ class Service(ABC):
         """Whether the same request can succeed later without a change."""
         return response.status in RETRYABLE_STATUSES
 
+    def retry_after(self, response: HttpResponse) -> float | None:
+        """Seconds the service asks to wait; None when it does not say."""
+        return retry_after(response.headers)
+
     def request_id(self, response: HttpResponse) -> str | None:
         """The service's own id of the request."""
         return response.headers.get("x-request-id")
@@ -97,8 +101,8 @@ class Service(ABC):
             model=self.model,
             status_code=response.status,
             request_id=self.quoted_request_id(response),
-            retry_after=retry_after(response.headers),
-            retryable=self.is_retryable(response, message),
+            retry_after=self.retry_after(response),
+            retryable=self.is_retryable(response, message) and not forbids_retry(response.headers),
         )
 
     def _describe(self, response: HttpResponse) -> str:

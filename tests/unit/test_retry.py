@@ -16,7 +16,7 @@ from rerankkit import (
     Retry,
     ServerError,
 )
-from rerankkit.retry import Attempts, RetryBudget, retry_after
+from rerankkit.retry import Attempts, RetryBudget, forbids_retry, retry_after, until_reset
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -45,12 +45,41 @@ HEADERS: list[tuple[dict[str, str], float | None]] = [
     ({"retry-after-ms": "soon", "retry-after": "60"}, 60.0),
     ({"retry-after-ms": "-1", "retry-after": "60"}, 60.0),
     ({"x-amz-retry-after": "1500"}, 1.5),
+    ({"grpc-retry-pushback-ms": "1500", "retry-after": "60"}, 1.5),
+    ({"grpc-retry-pushback-ms": "-1", "retry-after": "60"}, 60.0),
+    ({"x-ratelimit-reset": "1795176030"}, None),
 ]
 
 
 @pytest.mark.parametrize(("headers", "expected"), HEADERS, ids=str)
 def test_retry_after_in_every_form(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after(headers, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("pushback", "expected"),
+    [(None, False), ("0", False), ("250", False), ("-1", True), ("-0.5", True), ("soon", True), ("", True), ("inf", True)],
+)
+def test_only_a_pushback_that_is_negative_or_unreadable_forbids_a_retry(pushback: str | None, expected: bool) -> None:
+    headers = {"retry-after": "-1", "retry-after-ms": "-1"}
+    assert forbids_retry(headers if pushback is None else headers | {"grpc-retry-pushback-ms": pushback}) == expected
+
+
+@pytest.mark.parametrize(
+    ("reset", "expected"),
+    [
+        (None, None),
+        ("1795176030", 30.0),
+        ("1795176000", None),
+        ("1795175970", None),
+        ("30", None),
+        ("soon", None),
+        ("inf", None),
+    ],
+)
+def test_a_reset_is_a_moment_to_come(reset: str | None, expected: float | None) -> None:
+    assert NOW.timestamp() == 1_795_176_000
+    assert until_reset({} if reset is None else {"x-ratelimit-reset": reset}, NOW) == expected
 
 
 def test_backoff_doubles_up_to_its_bound_with_full_jitter() -> None:

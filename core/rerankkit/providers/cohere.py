@@ -27,6 +27,7 @@ from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_results
 from rerankkit.providers._keyed import KeyedProvider
+from rerankkit.retry import until_reset
 from rerankkit.types import Document, Skipped, Span, Usage
 
 DEFAULT_MODEL = "rerank-v3.5"  # answers trial keys, as public recordings of 2026-08-13 show
@@ -201,6 +202,11 @@ class Cohere(KeyedProvider):
     def is_retryable(self, response: HttpResponse, message: str) -> bool:
         """By status; a trial key's calls of the month do not come back by waiting."""
         return super().is_retryable(response, message) and "/ month" not in message
+
+    def retry_after(self, response: HttpResponse) -> float | None:
+        """As everybody tells it, or else when the rate limit's window ends, as Cohere's SDK reads it."""
+        asked = super().retry_after(response)
+        return until_reset(response.headers) if asked is None and response.status == 429 else asked  # noqa: PLR2004 -- RFC 6585
 
     def request_id(self, response: HttpResponse) -> str | None:
         """The member ``id`` of the body, or else the trace header."""
