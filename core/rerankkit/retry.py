@@ -15,6 +15,7 @@ from rerankkit.errors import APIConnectionError, InvalidRequestError, ProviderEr
 MOST_DOUBLINGS = 60  # beyond the age of the universe; a float holds 1,024
 PUSHBACK = "grpc-retry-pushback-ms"
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+MOST_KEPT = 20  # idle connections of a pool; httpx's own number
 REFUND = 0.1  # tokens that a success gives back.  gRPC proposal A6, read 2026-11-20
 
 
@@ -112,11 +113,12 @@ class Attempts:
         """Seconds to wait before another attempt; None: there is none.
 
         A connection that had been kept open and was closed meanwhile is replaced at once: no attempt was made over it.
+        The next may be another such one: whoever closes them, such as a load balancer, closes all that were idle.
         """
         error.attempts = self.sent
         self.last = error
-        if isinstance(error, APIConnectionError) and error.stale and not self._replaced:
-            self._replaced = 1
+        if isinstance(error, APIConnectionError) and error.stale and self._replaced < MOST_KEPT:
+            self._replaced += 1
             return 0.0
         if error.retryable:
             self._failed += 1
