@@ -27,10 +27,14 @@ from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
+from rerankkit.retry import MOST_KEPT
 
 Transport: TypeAlias = Literal["httpx", "httpx2"]
 
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
+
+
+MAX_CONNECTIONS = 100  # of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters
 
 
 class TransportError(Exception):
@@ -115,26 +119,28 @@ class Http:
         """
         timeout = Timeout.until(deadline)
         with self._translated(request, timeout):
-            pool = self._open_pools().blocking(self)
-            response = pool.handle_request(self._prepare(request, timeout))
-            timeout.answered = True
-            with closing(response):
-                content = Content(response.headers)
-                for chunk in response.stream:
-                    content.add(chunk)
+            with _slot(self._open_pools().slots, deadline):
+                pool = self._open_pools().blocking(self)  # it may have been closed during the wait
+                response = pool.handle_request(self._prepare(request, timeout))
+                timeout.answered = True
+                with closing(response):
+                    content = Content(response.headers)
+                    for chunk in response.stream:
+                        content.add(chunk)
             return _reply(response, content.whole())
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """The same in the running event loop; the caller bounds it by *deadline*."""
         timeout = Timeout.until(deadline)
         with self._translated(request, timeout):
-            pool = await self._open_pools().of_loop(self)
-            response = await pool.handle_async_request(self._prepare(request, timeout))
-            timeout.answered = True
-            async with aclosing(response):
-                content = Content(response.headers)
-                async for chunk in response.stream:
-                    content.add(chunk)
+            async with (await self._open_pools().of_loop(self)).slots:
+                found = await self._open_pools().of_loop(self)  # as above
+                response = await found.pool.handle_async_request(self._prepare(request, timeout))
+                timeout.answered = True
+                async with aclosing(response):
+                    content = Content(response.headers)
+                    async for chunk in response.stream:
+                        content.add(chunk)
             return _reply(response, content.whole())
 
     def close(self) -> None:
@@ -195,16 +201,22 @@ class _LoopPool(NamedTuple):
     """An event loop's pool, and the generator that closes it with the loop."""
 
     pool: Any
+    slots: asyncio.Semaphore
     keeper: AsyncGenerator[None]
 
 
 class _Pools:
-    """The pools one process has opened for one client."""
+    """The pools one process has opened for one client.
+
+    Attributes:
+        slots: One for each connection that blocking calls may have at a time.
+    """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
+        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._blocking: Any = None
         self._of_loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
@@ -218,15 +230,15 @@ class _Pools:
                 self._blocking = _blocking_pool(http, lambda: self._closed)
             return self._blocking
 
-    async def of_loop(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+    async def of_loop(self, http: Http) -> _LoopPool:
         loop = asyncio.get_running_loop()
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
             pool = _loop_pool(http)
-            found = self._of_loops[loop] = _LoopPool(pool, self._keep(loop, pool))
+            found = self._of_loops[loop] = _LoopPool(pool, asyncio.Semaphore(MAX_CONNECTIONS), self._keep(loop, pool))
             await anext(found.keeper)
-        return found.pool
+        return found
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- as above
         """Closes *pool* with its loop, which ends the async generators that are still open before it closes."""
@@ -255,6 +267,21 @@ class _Pools:
         found = self._of_loops.get(asyncio.get_running_loop()) if self.is_own() else None
         if found is not None:
             await found.keeper.aclose()
+
+
+@contextmanager
+def _slot(slots: threading.Semaphore, deadline: Deadline) -> Generator[None]:
+    """One of *slots*.
+
+    Raises:
+        TimeoutError: None came free before *deadline*.
+    """
+    if not slots.acquire(timeout=deadline.remaining()):
+        raise TimeoutError("no connection came free")
+    try:
+        yield
+    finally:
+        slots.release()
 
 
 def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
@@ -306,10 +333,12 @@ def _open(http: Http, transport: Callable[..., Any]) -> Any:  # noqa: ANN401 -- 
         InvalidRequestError: The library cannot use that proxy; its address is not shown, it may hold a password.
     """
     proxy = proxy_for(http.base_url)
+    library = load(http.transport).httpx
+    limits = library.Limits(max_connections=None, max_keepalive_connections=MOST_KEPT)
     try:
         _ = urlsplit(proxy or "").port  # raises for one that cannot be
-        return transport(verify=ssl_context(http.transport), proxy=proxy)
-    except (ValueError, ImportError, load(http.transport).httpx.InvalidURL):
+        return transport(verify=ssl_context(http.transport), proxy=proxy, limits=limits)
+    except (ValueError, ImportError, library.InvalidURL):
         scheme, host = (proxy or "").partition("://")[0], urlsplit(http.base_url).hostname
     raise InvalidRequestError(
         f"the environment's proxy for {host} ({scheme}://...) cannot be used: http:// and https:// can, socks5:// with the "
