@@ -31,6 +31,7 @@ class Content:
 
     Raises:
         UnreadableReplyError: At once, if its headers say that it is too long or in another coding.
+        BrokenReplyError: At once, if they say in two ways where it ends: two readers would see two replies (RFC 9112, 6.3).
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
@@ -39,6 +40,8 @@ class Content:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > MAX_REPLY_BYTES:
             raise _too_long()
+        if length and "transfer-encoding" in headers:
+            raise BrokenReplyError("the answer has both a length and chunks")
 
     def add(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -50,6 +53,7 @@ class Content:
         for piece in self._coding.pieces(chunk):
             self._found += piece
             if len(self._found) > MAX_REPLY_BYTES:
+                self._found.clear()  # the error's traceback keeps this object for a while
                 raise _too_long()
 
     def whole(self) -> bytes:

@@ -150,23 +150,26 @@ async def score(line: Line, provider: Provider, batch: Batch, share: int) -> lis
 async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpResponse], T]) -> tuple[T, int]:
     """The parsed reply to *request* and how often it was sent: again after what can heal, while there is time."""
     attempts = Attempts(line.policy.retry, line.policy.budget)
-    while True:
-        try:
-            answer = await exchange(line, request, parse)
-        except TimeoutError:
-            raise _out_of_time(line, attempts.sent, attempts.last) from attempts.last
-        except ProviderError as error:
-            delay = attempts.delay(error)
-            if delay is None or not line.deadline.allows(delay):
-                raise
-            if isinstance(error, AuthenticationError):
-                line.service.forget_credentials()
-        else:
-            attempts.succeed()
-            return answer, attempts.sent
-        attempts.sent += 1
-        logger.info("%s; attempt %d follows in %.2f s", attempts.last, attempts.sent, delay)
-        await line.io.sleep(delay)
+    try:
+        while True:
+            try:
+                answer = await exchange(line, request, parse)
+            except TimeoutError:
+                raise _out_of_time(line, attempts.sent, attempts.last) from attempts.last
+            except ProviderError as error:
+                delay = attempts.delay(error)
+                if delay is None or not line.deadline.allows(delay):
+                    raise
+                if isinstance(error, AuthenticationError):
+                    line.service.forget_credentials()
+            else:
+                attempts.succeed()
+                return answer, attempts.sent
+            attempts.sent += 1
+            logger.info("%s; attempt %d follows in %.2f s", attempts.last, attempts.sent, delay)
+            await line.io.sleep(delay)
+    finally:
+        attempts.last = None  # it and the frames of its traceback would keep each other alive, and the documents
 
 
 def _out_of_time(line: Line, attempts: int, last: ProviderError | None) -> DeadlineExceededError:

@@ -90,3 +90,17 @@ def test_a_reply_that_says_it_is_too_long_is_refused_at_once(length: str) -> Non
 @pytest.mark.parametrize("length", [str(MAX_REPLY_BYTES), "", "x", "-1"])
 def test_other_lengths_are_the_librarys_business(length: str) -> None:
     assert Content({"content-length": length}).whole() == b""
+
+
+def test_a_reply_with_a_length_and_chunks_is_refused_at_once() -> None:
+    with pytest.raises(BrokenReplyError, match="both a length and chunks"):
+        Content({"content-length": "5", "transfer-encoding": "chunked"})
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_what_was_too_long_is_let_go_of(coding: str) -> None:
+    content = Content({"content-encoding": coding})
+    text = bytes(MAX_REPLY_BYTES + 1)
+    with pytest.raises(UnreadableReplyError):
+        content.add(gzip.compress(text) if coding else text)
+    assert content._found == b"", "the error's traceback would keep it"
