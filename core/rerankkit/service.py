@@ -109,6 +109,8 @@ class Service(ABC):
         if response.status // 100 == 3 and "location" in response.headers:  # noqa: PLR2004 -- RFC 9110
             host = _host(response.headers["location"])
             return f"redirected to {host}; redirects are never followed, because keys would follow too: set base_url="
+        if response.status == 407:  # noqa: PLR2004 -- RFC 9110
+            return "a proxy on the way asks for a name and a password: put them into HTTP_PROXY, or the host into NO_PROXY"
         return tidy(self.error_message(decode(response.content)) or "") or tidy(_page_text(response))
 
 
