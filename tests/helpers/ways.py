@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,11 @@ class Way:
 
     def __str__(self) -> str:
         return f"{self.package}-{self.colour}"
+
+    def prepare(self) -> None:
+        """Import what it needs, before anything is timed."""
+        if self.package != "core":
+            importlib.import_module(f"{self.package}_rerankkit")
 
     def __call__(self, reranker: Reranker, query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
         """Position in *texts* and score of each result."""

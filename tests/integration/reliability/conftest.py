@@ -44,7 +44,14 @@ def stage(fault_server: FaultServer, service: Service) -> Iterator[Stage]:
 
 @pytest.fixture(params=WAYS, ids=str)
 def way(request: pytest.FixtureRequest) -> Way:
+    request.param.prepare()
     return request.param
+
+
+@pytest.fixture
+def core(service: Service, colour: str, stage: Stage, caplog: pytest.LogCaptureFixture) -> Trial:
+    """A trial in both colours, not through the adapters: where they cannot matter, or time does."""
+    return Trial(service, Way("core", colour), stage, caplog)
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from random import Random
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
 from helpers.server import Received
-from integration.reliability.faults import BY_NAME, Fault, Gone, Talk, good
+from integration.reliability.faults import BY_NAME, Fault, Gone, Talk, good, good_opening
 
 
 def score_of(query: str, text: str) -> float:
@@ -33,18 +33,23 @@ class Script:
     """What happens to the requests of one stage, and what has happened.
 
     Attributes:
+        opening: What happens on each connection before anything is read, such as a TLS handshake.
         faults: One for each of the next requests.
         always: For each request after those.
         chance: How likely a request meets one of *kinds* instead.
+        count: Requests that were read whole; a CONNECT to a proxy is none.
+        times: When each of those had been read, on this process's clock.
     """
 
     service: str
+    opening: Fault | None = None
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault = good
     chance: float = 0.0
     kinds: Sequence[Fault] = ()
     random: Random = field(default_factory=lambda: Random(7))
     requests: list[Received] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     count: int = 0
     connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -52,32 +57,32 @@ class Script:
     def next(self, *, at_accept: bool = False) -> Fault | None:
         """The next request's fault; at a connection's beginning only one that is meant for there."""
         with self.lock:
-            if at_accept:
-                return self.faults.popleft() if self.faults and hasattr(self.faults[0], "at_accept") else None
             if self.faults:
-                return self.faults.popleft()
-            return self.random.choice(self.kinds) if self.random.random() < self.chance else self.always
+                return self.faults.popleft() if not at_accept or hasattr(self.faults[0], "at_accept") else None
+            kinds = [kind for kind in self.kinds if hasattr(kind, "at_accept") == at_accept]
+            if kinds and self.random.random() < self.chance:
+                return self.random.choice(kinds)
+            return self.always if hasattr(self.always, "at_accept") == at_accept else None
 
     def note(self, request: Received) -> None:
         with self.lock:
-            self.count += 1
+            if request.method != "CONNECT":
+                self.count += 1
+                self.times.append(time.monotonic())
             self.requests.append(request)
             del self.requests[:-1_000]
 
 
 def serve_connection(connection: socket.socket, script: Script) -> None:
     """All requests of one connection, one after the other."""
-    answer = BY_NAME[script.service].scored(score_of)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with connection, suppress(OSError, Gone):
-        fault = script.next(at_accept=True)
-        while True:
-            head = b"" if fault else connection.recv(65_536)
-            if not fault and not head:
-                return
-            talk = Talk(connection, answer, script.random, head, note=script.note)
-            (fault or script.next() or good)(talk)
-            fault = None
+    talk = Talk(connection, BY_NAME[script.service].scored(score_of), script.random, note=script.note)
+    with suppress(OSError, Gone):
+        (script.opening or good_opening)(talk)
+        (script.next(at_accept=True) or good_opening)(talk)
+        while talk.wait():
+            (script.next() or good)(talk)
+    talk.connection.close()
 
 
 def accept_all(listener: socket.socket, script: Script) -> None:
@@ -90,49 +95,104 @@ def accept_all(listener: socket.socket, script: Script) -> None:
 
 def serve(control: Connection) -> None:
     """The server's process: obeys until its parent hangs up."""
-    stages: dict[int, tuple[socket.socket, Script]] = {}
+    stages: dict[int, Address] = {}
     with suppress(EOFError):
         while True:
             name, arguments = control.recv()
             control.send(COMMANDS[name](stages, *arguments))
 
 
-def _open(stages: dict[int, Any], service: str) -> int:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    port = listener.getsockname()[1]
-    stages[port] = (listener, Script(service))
-    threading.Thread(target=accept_all, args=stages[port], daemon=True).start()
+@dataclass
+class Address:
+    """Where a stage is reached.
+
+    Attributes:
+        waiting: What fills its queue, so that no further connection is made.
+    """
+
+    listener: socket.socket
+    script: Script
+    waiting: list[socket.socket] = field(default_factory=list)
+
+    def listen(self) -> None:
+        """Accept connections."""
+        for held in self.waiting:
+            held.close()
+        self.listener.listen(256)
+        threading.Thread(target=accept_all, args=(self.listener, self.script), daemon=True).start()
+
+    def fill(self) -> None:
+        """Let the queue of connections that wait to be accepted be full."""
+        self.listener.listen(0)
+        for _ in range(8):
+            held = socket.socket()
+            held.setblocking(False)
+            held.connect_ex(self.listener.getsockname())
+            self.waiting.append(held)
+
+
+def _open(stages: dict[int, Address], service: str, kind: Kind) -> int:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    address = Address(listener, Script(service))
+    if kind == "usual":
+        address.listen()
+    elif kind == "deaf":
+        address.fill()
+    port: int = listener.getsockname()[1]
+    stages[port] = address
     return port
 
 
-def _close(stages: dict[int, Any], port: int) -> None:
-    listener, _ = stages.pop(port)
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+def _close(stages: dict[int, Address], port: int) -> None:
+    address = stages.pop(port)
+    for held in address.waiting:
+        held.close()
+    with suppress(OSError):  # it never listened
+        address.listener.shutdown(socket.SHUT_RDWR)
+    address.listener.close()
 
 
-def _tell(stages: dict[int, Any], port: int, changes: dict[str, Any]) -> None:
-    _, script = stages[port]
+def _listen(stages: dict[int, Address], port: int) -> None:
+    stages[port].listen()
+
+
+def _tell(stages: dict[int, Address], port: int, changes: dict[str, Any]) -> None:
+    script = stages[port].script
     with script.lock:
         for name, value in changes.items():
             setattr(script, name, value)
 
 
-def _ask(stages: dict[int, Any], port: int, name: str) -> Any:
-    return getattr(stages[port][1], name)
+def _ask(stages: dict[int, Address], port: int, name: str) -> Any:
+    return getattr(stages[port].script, name)
 
 
-COMMANDS: dict[str, Any] = {"open": _open, "close": _close, "tell": _tell, "ask": _ask}
+COMMANDS: dict[str, Any] = {"open": _open, "close": _close, "listen": _listen, "tell": _tell, "ask": _ask}
+
+
+Kind: TypeAlias = Literal["usual", "refusing", "deaf"]
+"""How an address takes connections: as one does; not at all; or with a queue that is full, so that they hang."""
 
 
 class Stage:
-    """One address of the server, with a script of its own."""
+    """One address of the server, with a script of its own.
 
-    def __init__(self, server: FaultServer, service: str, port: int) -> None:
+    Attributes:
+        right: What happens to a request that meets no fault.
+    """
+
+    def __init__(self, server: FaultServer, service: str, port: int, kind: Kind) -> None:
         self.service = service
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.right: Fault = good
         self._server = server
+        self._listens = kind == "usual"
+
+    def open_with(self, opening: Fault) -> None:
+        """Each connection begins with this."""
+        self._tell(opening=opening)
 
     def play(self, *faults: Fault) -> None:
         """One fault for each of the next requests."""
@@ -148,7 +208,10 @@ class Stage:
 
     def heal(self) -> None:
         """No further faults; those under way go on."""
-        self._tell(faults=deque(), always=good, chance=0.0)
+        self._tell(faults=deque(), always=self.right, chance=0.0)
+        if not self._listens:
+            self._server.command("listen", self.port)
+            self._listens = True
 
     @property
     def requests(self) -> list[Received]:
@@ -159,6 +222,11 @@ class Stage:
     def count(self) -> int:
         """How many requests were read whole."""
         return self._ask("count")
+
+    @property
+    def times(self) -> list[float]:
+        """When each request had been read."""
+        return self._ask("times")
 
     @property
     def connections(self) -> int:
@@ -189,10 +257,10 @@ class FaultServer:
             return self._control.recv()
 
     @contextmanager
-    def stage(self, service: str) -> Iterator[Stage]:
-        port = self.command("open", service)
+    def stage(self, service: str, kind: Kind = "usual") -> Iterator[Stage]:
+        port = self.command("open", service, kind)
         try:
-            yield Stage(self, service, port)
+            yield Stage(self, service, port, kind)
         finally:
             self.command("close", port)
 

@@ -22,7 +22,7 @@ from helpers.canaries import TEXT, assert_silent, key_options, shown_of
 from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of, wait_until
-from rerankkit import Client, Retry
+from rerankkit import Client, Retry, _http
 
 LATEST = 0.25  # seconds after the deadline
 QUERY = f"{TEXT} which?"
@@ -47,13 +47,18 @@ class Outcome:
 
 @dataclass
 class Trial:
-    """A client of one service before a stage, called in one way."""
+    """A client of one service before a stage, called in one way.
+
+    Attributes:
+        name: The address by which the stage is called, where it is another than its own.
+    """
 
     service: Service
     way: Way
     stage: Stage
     caplog: pytest.LogCaptureFixture
     texts: Sequence[str] = TEXTS
+    name: str = ""
 
     def __call__(
         self, *, timeout: float = 5.0, top_n: int | None = None, retry: Retry = SOON, url: str = "", **options: Any
@@ -63,8 +68,9 @@ class Trial:
         before = open_sockets()
         with ExitStack() as stack:
             runner = stack.enter_context(one_loop()) if self.way.colour == "async" else None
-            provider = self.service.make(url or self.stage.url, **key_options(self.service), **options)
+            provider = self.service.make(url or self.name or self.stage.url, **key_options(self.service), **options)
             client = Client(provider, timeout=timeout, retry=retry)
+            warm(client)
             outcome = self._outcome(client, timeout, top_n)
             if not url:
                 assert outcome.requests <= retry.attempts, "I6"
@@ -97,8 +103,18 @@ class Trial:
 
     def expected(self, top_n: int | None = None) -> list[Result]:
         """The right ranking of the texts."""
-        scores = [(index, score_of(QUERY, text)) for index, text in enumerate(self.texts)]
-        return sorted(scores, key=lambda pair: (-pair[1], pair[0]))[:top_n]
+        return ranking(QUERY, self.texts, top_n)
+
+
+def warm(client: Client) -> None:
+    """Do before anything is timed what takes its time once a process."""
+    _http.ssl_context(client._http.transport)
+
+
+def ranking(query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
+    """What a stage without faults answers."""
+    scores = [(index, score_of(query, text)) for index, text in enumerate(texts)]
+    return sorted(scores, key=lambda pair: (-pair[1], pair[0]))[:top_n]
 
 
 def assert_no_tasks(runner: asyncio.Runner) -> None:
