@@ -122,10 +122,18 @@ class DeadlineBackend:
 
 
 class AsyncBackend:
-    """An httpcore network backend for event loops that tells a request's `Timeout` when it opens a connection for it."""
+    """An httpcore network backend for event loops that tells a request's `Timeout` when it opens a connection for it.
 
-    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
+    Args:
+        inner: Who opens the sockets.
+        core: httpcore, or its like.
+        is_closed: Whether whoever wanted the connections has gone; none is opened for them.
+    """
+
+    def __init__(self, inner: httpcore.AsyncNetworkBackend, core: Any, is_closed: Callable[[], bool]) -> None:  # noqa: ANN401 -- a module
         self._inner = inner
+        self._core = core
+        self._is_closed = is_closed
 
     async def connect_tcp(
         self,
@@ -136,7 +144,11 @@ class AsyncBackend:
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         _connecting(timeout)
-        return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        stream = await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        if self._is_closed():
+            await stream.aclose()
+            raise self._core.ConnectError("the client was closed")
+        return stream
 
 
 class DeadlineStream:

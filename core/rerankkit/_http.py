@@ -7,6 +7,7 @@ on another host they would carry key and texts along.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import importlib
 import importlib.util
 import os
@@ -14,7 +15,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 from rerankkit._content import ACCEPTED, BrokenReplyError, Content
 from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
+from rerankkit._forking import UNDIVIDED
 from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
@@ -32,8 +34,6 @@ from rerankkit.retry import MOST_KEPT
 Transport: TypeAlias = Literal["httpx", "httpx2"]
 
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
-
-
 MAX_CONNECTIONS = 100  # of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters
 
 
@@ -61,7 +61,9 @@ class Library(NamedTuple):
 @cache
 def load(name: Transport) -> Library:
     try:
-        return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
+        with UNDIVIDED:
+            codecs.lookup("idna")  # imported by the first look-up of a name otherwise
+            return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
     except ModuleNotFoundError as error:
         raise InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'") from error
 
@@ -81,7 +83,8 @@ def default_transport() -> Transport:
 @cache
 def ssl_context(name: Transport) -> ssl.SSLContext:
     """Built once a process, with the first pool: it takes tens of milliseconds."""
-    context: ssl.SSLContext = load(name).httpx.create_ssl_context()
+    with UNDIVIDED:  # OpenSSL has locks, too
+        context: ssl.SSLContext = load(name).httpx.create_ssl_context()
     return context
 
 
@@ -150,8 +153,8 @@ class Http:
 
     async def aclose(self) -> None:
         """Close what blocking calls and the running event loop opened."""
+        self.close()  # first, so that calls under way open nothing more
         await self._pools.close_loop()
-        self.close()
 
     def _open_pools(self) -> _Pools:
         if self._closed:
@@ -163,7 +166,7 @@ class Http:
 
     def _new_pools(self) -> _Pools:
         pools = _Pools()
-        weakref.finalize(self, pools.close)  # whoever drops this object without closing it leaves nothing open
+        weakref.finalize(self, pools.abandon)  # whoever drops this object without closing it leaves nothing open
         return pools
 
     def _prepare(self, request: HttpRequest, timeout: Timeout) -> Any:  # noqa: ANN401 -- the library's own Request
@@ -198,7 +201,13 @@ write to its connections, and using them would read its answers."""
 
 
 class _LoopPool(NamedTuple):
-    """An event loop's pool, and the generator that closes it with the loop."""
+    """An event loop's pool.
+
+    Attributes:
+        slots: As many as the pool has connections. Others wait in line here: the library would look through all of them at
+            every step, and 2,000 calls at once, over httpx 0.28, were not through in half a minute.
+        keeper: The generator that closes the pool with the loop.
+    """
 
     pool: Any
     slots: asyncio.Semaphore
@@ -219,6 +228,7 @@ class _Pools:
         self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._blocking: Any = None
         self._of_loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def is_own(self) -> bool:
         """Whether this process opened them."""
@@ -235,7 +245,7 @@ class _Pools:
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
-            pool = _loop_pool(http)
+            pool = _loop_pool(http, lambda: self._closed)
             found = self._of_loops[loop] = _LoopPool(pool, asyncio.Semaphore(MAX_CONNECTIONS), self._keep(loop, pool))
             await anext(found.keeper)
         return found
@@ -246,7 +256,7 @@ class _Pools:
             yield
         finally:
             self._of_loops.pop(loop, None)
-            await pool.aclose()
+            await _close_all(pool)
 
     def _forget_closed_loops(self) -> None:
         """Drop the pools of loops that were closed without ending their generators; nobody can close these pools now."""
@@ -261,6 +271,16 @@ class _Pools:
                 pool, self._blocking = self._blocking, None
             if pool is not None:
                 pool.close()
+
+    def abandon(self) -> None:
+        """Close everything: nobody can use it any more. Each loop closes what it has open in one of its next turns."""
+        self.close()
+        for loop in list(self._of_loops) if self.is_own() else ():
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._begin_closing, loop)
+
+    def _begin_closing(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._closing.add(loop.create_task(self.close_loop()))
 
     async def close_loop(self) -> None:
         """Close what the running loop opened, if this process did."""
@@ -293,11 +313,23 @@ def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: A
     return pool
 
 
-def _loop_pool(http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
+def _loop_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
     library = load(http.transport)
     pool = _open(http, library.httpx.AsyncHTTPTransport)
-    pool._pool._network_backend = AsyncBackend(pool._pool._network_backend)  # noqa: SLF001 -- as above
+    backend = AsyncBackend(pool._pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above
+    pool._pool._network_backend = backend  # noqa: SLF001 -- as above
     return pool
+
+
+async def _close_all(pool: Any) -> None:  # noqa: ANN401 -- the library's own transport
+    """Close *pool* to its last connection, even if the loop is ending and cancels everything."""
+    connections = pool._pool.connections  # noqa: SLF001 -- as above
+    try:
+        await pool.aclose()
+    except asyncio.CancelledError:
+        for connection in connections:
+            await connection.aclose()
+        raise
 
 
 def _what_failed(library: Any, error: Exception) -> str:  # noqa: ANN401 -- a module

@@ -6,7 +6,9 @@ from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rerankkit._forking import UNDIVIDED
 from rerankkit._wire import BOM
+
 
 Count: TypeAlias = Annotated[float, Field(ge=0)]
 """Units that a call consumed."""
@@ -31,7 +33,8 @@ def parse(form: type[A], content: bytes) -> A:
         ValueError: It is something else; the text says where, without quoting the answer.
     """
     try:
-        return form.model_validate_json(content.removeprefix(BOM))
+        with UNDIVIDED:  # pydantic's parser has a lock of its own, which a forked child would wait for
+            return form.model_validate_json(content.removeprefix(BOM))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"])) or "the body"

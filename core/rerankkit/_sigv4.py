@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from rerankkit._forking import UNDIVIDED
 from rerankkit._secret import Secret, SecretValue, check_key, masked
 from rerankkit.errors import InvalidRequestError
 
@@ -59,7 +61,7 @@ class Signer:
         self.region = region
         self._keys = keys
         self._profile = profile
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: a forked child finds its own free
         self._credentials: Any = None
         self._used: list[str] = []
 
@@ -108,7 +110,7 @@ class Signer:
         with _translated():
             found = self._credentials
             if found is None:
-                with self._lock:
+                with self._locks.setdefault(os.getpid(), threading.Lock()):
                     found = self._credentials or (_chain(self._profile) if self._keys is None else _given(self._keys))
                     self._credentials = found
             frozen = found.get_frozen_credentials()
@@ -157,8 +159,9 @@ def _translated() -> Generator[None]:
 def _botocore() -> ModuleType:
     """botocore, with the modules used here: imported when a request is signed, it takes a quarter of a second."""
     try:
-        for name in ("auth", "awsrequest", "credentials", "exceptions", "session"):
-            importlib.import_module(f"botocore.{name}")
+        with UNDIVIDED:
+            for name in ("auth", "awsrequest", "credentials", "exceptions", "session"):
+                importlib.import_module(f"botocore.{name}")
     except ModuleNotFoundError as error:
         raise InvalidRequestError("kendra signs its requests with botocore: pip install 'rerankkit[kendra]'") from error
     return importlib.import_module("botocore")
