@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from rerankkit import Reranker
 
 Result = tuple[int, float | None]
+Scope: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Way:
 
 
 _RUNNER: ContextVar[asyncio.Runner | None] = ContextVar("runner", default=None)
+_SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 @contextmanager
@@ -75,6 +77,16 @@ def one_loop() -> Iterator[asyncio.Runner]:
             _RUNNER.reset(token)
 
 
+@contextmanager
+def within(scope: Scope) -> Iterator[None]:
+    """Within it, each async call is awaited by *scope*, such as a caller's own time limit."""
+    token = _SCOPE.set(scope)
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
 def run(colour: str, holder: object, method: str, *args: Any, **kwargs: Any) -> Any:
     """The method's result: called as it is, or its async twin in an event loop, its own unless within `one_loop`."""
     if colour == "sync":
@@ -83,8 +95,9 @@ def run(colour: str, holder: object, method: str, *args: Any, **kwargs: Any) -> 
     async def awaited() -> Any:
         return await getattr(holder, f"a{method}")(*args, **kwargs)
 
-    runner = _RUNNER.get()
-    return asyncio.run(awaited()) if runner is None else runner.run(awaited())
+    runner, scope = _RUNNER.get(), _SCOPE.get()
+    coroutine = awaited() if scope is None else scope(awaited())
+    return asyncio.run(coroutine) if runner is None else runner.run(coroutine)
 
 
 COLOURS = ("sync", "async")

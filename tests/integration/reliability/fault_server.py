@@ -10,7 +10,7 @@ import multiprocessing
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,7 +36,8 @@ class Script:
         opening: What happens on each connection before anything is read, such as a TLS handshake.
         faults: One for each of the next requests.
         always: For each request after those.
-        chance: How likely a request meets one of *kinds* instead.
+        chance: How likely a request meets one of *kinds* instead; those meant for a connection's beginning are met there.
+        met: How often each fault was met, by its `label`.
         count: Requests that were read whole; a CONNECT to a proxy is none.
         times: When each of those had been read, on this process's clock.
     """
@@ -50,6 +51,7 @@ class Script:
     random: Random = field(default_factory=lambda: Random(7))
     requests: list[Received] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    met: Counter[str] = field(default_factory=Counter)
     count: int = 0
     connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -57,12 +59,18 @@ class Script:
     def next(self, *, at_accept: bool = False) -> Fault | None:
         """The next request's fault; at a connection's beginning only one that is meant for there."""
         with self.lock:
-            if self.faults:
-                return self.faults.popleft() if not at_accept or hasattr(self.faults[0], "at_accept") else None
-            kinds = [kind for kind in self.kinds if hasattr(kind, "at_accept") == at_accept]
-            if kinds and self.random.random() < self.chance:
-                return self.random.choice(kinds)
-            return self.always if hasattr(self.always, "at_accept") == at_accept else None
+            fault = self._next(at_accept=at_accept)
+            if fault is not None:
+                self.met[label(fault)] += 1
+            return fault
+
+    def _next(self, *, at_accept: bool) -> Fault | None:
+        if self.faults:
+            return self.faults.popleft() if not at_accept or hasattr(self.faults[0], "at_accept") else None
+        kinds = [kind for kind in self.kinds if hasattr(kind, "at_accept") == at_accept]
+        if kinds and self.random.random() < self.chance:
+            return self.random.choice(kinds)
+        return self.always if hasattr(self.always, "at_accept") == at_accept else None
 
     def note(self, request: Received) -> None:
         with self.lock:
@@ -71,6 +79,11 @@ class Script:
                 self.times.append(time.monotonic())
             self.requests.append(request)
             del self.requests[:-1_000]
+
+
+def label(fault: Fault) -> str:
+    """A fault's name, and its arguments where it has any."""
+    return getattr(fault, "__name__", None) or repr(fault)
 
 
 def serve_connection(connection: socket.socket, script: Script) -> None:
@@ -232,6 +245,11 @@ class Stage:
     def connections(self) -> int:
         """How many connections were accepted."""
         return self._ask("connections")
+
+    @property
+    def met(self) -> Counter[str]:
+        """How often each fault was met, by its `label`."""
+        return self._ask("met")
 
     def _tell(self, **changes: Any) -> None:
         self._server.command("tell", self.port, changes)
