@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rerankkit._forking import UNDIVIDED
 from rerankkit._wire import BOM
 
-
 Count: TypeAlias = Annotated[float, Field(ge=0)]
 """Units that a call consumed."""
 
