@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from soak.command import main  # noqa: E402 -- found by the line above
+from soak.command import main
 
 if __name__ == "__main__":
     main()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from random import Random
+from functools import partial
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from helpers.services import SERVICES, Service
-from integration.reliability.cancelling import CONNECTIONS, assert_whole, storm
+from integration.reliability.cancelling import CONNECTIONS, storms
 from integration.reliability.fault_server import FaultServer
 from rerankkit import Client
 from rerankkit._http import default_transport
@@ -95,15 +95,9 @@ def cancel(console: Console, services: list[Service], count: int, transport: str
     with progress(console) as bar:
         for service in services:
             task = bar.add_task("", total=share, told=service.name)
+            tell = partial(lambda task, ended: bar.update(task, completed=ended, refresh=True), task)
             with server.stage(service.name) as stage, Client(service.make(stage.url), transport=transport) as client:
-
-                async def scenario(client: Client = client, stage: object = stage, task: object = task) -> None:
-                    chance, ended = Random(seed), 0
-                    while ended < share:
-                        ended += await storm(client, stage, chance)
-                        await assert_whole(client, stage)
-                        bar.update(task, completed=ended, refresh=True)
-
-                asyncio.run(scenario())
+                asyncio.run(storms(client, stage, share, seed, tell))
     server.stop()
-    console.print(f"{share * len(services):,} calls ended before their answer; after each storm {CONNECTIONS} at once were right")
+    ended = share * len(services)
+    console.print(f"{ended:,} calls ended before their answer; after each storm, {CONNECTIONS} at once were answered")

@@ -142,6 +142,16 @@ async def storm(client: Client, stage: Stage, chance: Random) -> int:
     return sum(await asyncio.gather(*calls))
 
 
+async def storms(client: Client, stage: Stage, count: int, seed: object, tell: Callable[[int], object] = bool) -> None:
+    """*count* calls that are ended before their answer, and the pool whole after each storm; *tell* is told how many."""
+    chance, ended = Random(str(seed)), 0
+    await acheck_all(client, ["what is needed is imported"])
+    while ended < count:
+        ended += await storm(client, stage, chance)
+        await assert_whole(client, stage)
+        tell(ended)
+
+
 async def assert_whole(client: Client, stage: Stage) -> None:
     """The pool of the running loop has nobody in it, and serves as many calls at a time as it has connections."""
     pool = client._http._pools._of_loops[asyncio.get_running_loop()].pool._pool

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from random import Random
 from typing import Any
 
 import anyio
@@ -24,7 +23,7 @@ import trio
 from helpers.processes import Held, fork
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, VOYAGE, Service
 from helpers.ways import WAYS, Scope, Way, one_loop, run, within
-from integration.reliability.cancelling import PACES, assert_whole, cancelled_after_turns, cancelled_at_step, storm
+from integration.reliability.cancelling import PACES, assert_whole, cancelled_after_turns, cancelled_at_step, storms
 from integration.reliability.echo import TEXTS, acheck, acheck_all, check, check_way, queries, ranking
 from integration.reliability.fault_server import Stage, wait_until
 from integration.reliability.faults import Later, Status, says_nothing
@@ -457,15 +456,7 @@ def test_a_call_may_be_cancelled_before_any_of_its_steps(client: Client, stage: 
 @F6
 def test_storms_of_cancelled_calls_leave_all_connections_usable(client: Client, stage: Stage) -> None:
     """All 10,000: ``python -m tests.soak --cancellations 10000``."""
-    chance = Random(stage.service)
-
-    async def scenario() -> None:
-        ended = 0
-        while ended < 375:
-            ended += await storm(client, stage, chance)
-            await assert_whole(client, stage)
-
-    asyncio.run(scenario())
+    asyncio.run(storms(client, stage, 375, stage.service))
 
 
 @F6
