@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from rerankkit import providers
 from rerankkit._checks import check_integer
 from rerankkit._http import Transport, check_transport
+from rerankkit._secret import hidden
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
 from rerankkit.local import BM25
@@ -33,6 +34,7 @@ def connect(
     Raises:
         InvalidRequestError: The service, the model's form, or an option is unknown or out of range.
     """
+    options = {name: _hidden_key(name, value) for name, value in options.items()}
     service, colon, name = target.partition(":") if isinstance(target, str) else ("", "", "")
     if service == "local":
         check_retry(retry)
@@ -48,6 +50,11 @@ def connect(
     return Client(provider, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)
 
 
+def _hidden_key(name: str, value: object) -> object:
+    """*value*, which does not show itself if it is a key."""
+    return hidden(value) if name in KEYS and isinstance(value, str) else value
+
+
 def _local(target: str, name: str, options: Mapping[str, object], timeout: float) -> BM25:
     """A local ranker; it sends no requests, so that what concerns requests has no effect on it."""
     if name != "bm25":
@@ -56,6 +63,7 @@ def _local(target: str, name: str, options: Mapping[str, object], timeout: float
     return BM25(timeout=timeout)
 
 
+KEYS = ("api_key", "aws_secret_access_key", "aws_session_token")
 CLIENT_OPTIONS = ("timeout", "retry", "concurrency", "transport")
 ELSEWHERE = {
     "model": "the model stands in the first argument, as 'service:model'",

@@ -34,7 +34,7 @@ class Access:
     url_name: str
     domains: Sequence[str]
 
-    def key(self, api_key: str | SecretValue | None) -> Secret:
+    def key(self, api_key: SecretValue | None) -> Secret:
         """The caller's key, or else the environment's."""
         return Secret.find(api_key, self.name, self.key_names)
 

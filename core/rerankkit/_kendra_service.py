@@ -114,8 +114,8 @@ class KendraService(Service):
         fips: bool,
         profile: str | None,
         aws_access_key_id: str | None,
-        aws_secret_access_key: str | SecretValue | None,
-        aws_session_token: str | SecretValue | None,
+        aws_secret_access_key: SecretValue | None,
+        aws_session_token: SecretValue | None,
         allow_http: bool,
     ) -> None:
         if importlib.util.find_spec("botocore") is None:

@@ -23,6 +23,27 @@ class SecretValue(Protocol):
         ...
 
 
+class Hidden:
+    """A key on its way to where it is kept: tracebacks that show what their frames hold do not show it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Hidden('**********')"
+
+    def get_secret_value(self) -> str:
+        """The key."""
+        return self._value
+
+
+def hidden(given: str | SecretValue | None) -> SecretValue | None:
+    """*given*, which does not show itself from here on: the first thing that a constructor does with a key."""
+    return given if given is None or hasattr(given, "get_secret_value") else Hidden(given)
+
+
 class Secret:
     """A key, or the names of the environment variables to read it from.
 
@@ -40,14 +61,13 @@ class Secret:
         self._value = value
 
     @classmethod
-    def find(cls, given: str | SecretValue | None, service: str, names: Sequence[str]) -> Secret:
+    def find(cls, given: SecretValue | None, service: str, names: Sequence[str]) -> Secret:
         """The key the caller gave, or else the environment's.
 
         Raises:
             InvalidRequestError: There is none, or it has not the form of a key.
         """
-        wrapped = hasattr(given, "get_secret_value")
-        secret = cls(cast("SecretValue", given).get_secret_value() if wrapped else cast("str | None", given), service, names)
+        secret = cls(None if given is None else given.get_secret_value(), service, names)
         secret.reveal()
         return secret
 
@@ -116,14 +136,23 @@ def environment(names: Sequence[str]) -> str | None:
 
 
 def check_key(service: str, value: object) -> str:
-    """*value*, if it has a key's form; the error does not show it.
+    """*value*, if it has a key's form; neither the error nor its frames show it.
 
     A key that was read from a file with its newline would otherwise end up in the HTTP library's error text.
     """
+    problem = key_problem(service, value)
+    if problem is None:
+        return cast("str", value)
+    del value
+    raise InvalidRequestError(problem)
+
+
+def key_problem(service: str, value: object) -> str | None:
+    """What is wrong with the form of a key, without showing it; None if nothing is."""
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{service} key must be a str, got {type(value).__name__}")
+        return f"{service} key must be a str, got {type(value).__name__}"
     if value.isascii() and value.isalnum():
-        return value
+        return None
     flaws = {
         "is empty": not value,
         "has white space at its start or end (read from a file? use .strip())": value != value.strip(),
@@ -132,6 +161,4 @@ def check_key(service: str, value: object) -> str:
         "holds characters outside ASCII": not value.isascii(),
     }
     found = next((flaw for flaw, is_there in flaws.items() if is_there), None)
-    if found:
-        raise InvalidRequestError(f"{service} key {found}; it has {len(value)} characters and is not shown here")
-    return value
+    return f"{service} key {found}; it has {len(value)} characters and is not shown here" if found else None

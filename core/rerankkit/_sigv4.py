@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rerankkit._forking import UNDIVIDED
-from rerankkit._secret import Secret, SecretValue, check_key, masked
+from rerankkit._secret import Hidden, Secret, SecretValue, check_key, key_problem, masked
 from rerankkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Keys:
 
     @classmethod
     def find(
-        cls, access_key_id: str | None, secret_access_key: str | SecretValue | None, session_token: str | SecretValue | None
+        cls, access_key_id: str | None, secret_access_key: SecretValue | None, session_token: SecretValue | None
     ) -> Keys | None:
         """The caller's keys; None if there are none, and the chain is to be asked.
 
@@ -63,7 +63,7 @@ class Signer:
         self._profile = profile
         self._locks: dict[int, threading.Lock] = {}  # by process: a forked child finds its own free
         self._credentials: Any = None
-        self._used: list[str] = []
+        self._used: list[Hidden] = []
 
     def __repr__(self) -> str:
         return f"Signer({self.region!r})"
@@ -81,9 +81,8 @@ class Signer:
         unsigned = botocore.awsrequest.AWSRequest(
             request.method, request.url, headers=dict(request.headers), data=request.content
         )
-        credentials = self._find()
         with _unlogged():
-            botocore.auth.SigV4Auth(credentials, SERVICE, self.region).add_auth(unsigned)
+            botocore.auth.SigV4Auth(self._find(), SERVICE, self.region).add_auth(unsigned)
         return {name: value for name, value in unsigned.headers.items() if name not in request.headers}
 
     @property
@@ -98,7 +97,7 @@ class Signer:
     def mask(self, content: bytes) -> bytes:
         """*content* without the secrets that were last signed with."""
         for secret in self._used:
-            content = masked(content, secret)
+            content = masked(content, secret.get_secret_value())
         return content
 
     def _find(self) -> Any:  # noqa: ANN401 -- botocore is untyped
@@ -115,8 +114,12 @@ class Signer:
                     self._credentials = found
             frozen = found.get_frozen_credentials()
         parts = [frozen.access_key, frozen.secret_key, *([] if frozen.token is None else [frozen.token])]
-        _, *self._used = [check_key("kendra", part) for part in parts]
-        return frozen
+        problem = next(filter(None, (key_problem("kendra", part) for part in parts)), None)
+        if problem is None:
+            self._used = [Hidden(part) for part in parts[1:]]
+            return frozen
+        del frozen, parts
+        raise InvalidRequestError(problem)
 
 
 class _NotWhileSigning(logging.Filter):

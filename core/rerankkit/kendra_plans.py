@@ -15,7 +15,7 @@ from rerankkit._plan_answers import CreatedPlan, Pages, Plan, PlanSummary
 from rerankkit._plan_operations import Operations, aeach, each
 from rerankkit._plan_requests import check_page_size, checked_tag_keys, checked_tags, create_members, update_members
 from rerankkit._plan_watch import LONGEST_PAUSE, WATCH_TIMEOUT, Watch
-from rerankkit._secret import SecretValue
+from rerankkit._secret import SecretValue, hidden
 from rerankkit.retry import Retry, check_retry
 
 
@@ -56,6 +56,7 @@ class KendraPlans(Closing):
         retry: Retry | None = None,
         transport: Transport | None = None,
     ) -> None:
+        aws_secret_access_key, aws_session_token = hidden(aws_secret_access_key), hidden(aws_session_token)
         service = KendraService(
             region=region,
             base_url=base_url,

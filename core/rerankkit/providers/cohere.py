@@ -22,7 +22,7 @@ from rerankkit._checks import (
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, Count, parse
 from rerankkit._rendering import absent_fields, as_object, as_text, ranked_text
-from rerankkit._secret import SecretValue
+from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_results
@@ -103,6 +103,7 @@ class Cohere(KeyedProvider):
         client_name: str | None = None,
         allow_http: bool = False,
     ) -> None:
+        api_key = hidden(api_key)
         self.model = check_model(model)
         self.api_version = check_choice("api_version", api_version, ("v2", "v1"))
         self._key = self.access.key(api_key)

@@ -18,7 +18,7 @@ from rerankkit._checks import check_choice, is_blank
 from rerankkit._kendra_service import PLAN_PRICE, PRICES_READ, UNIT_PRICE, KendraService, check_plan_id
 from rerankkit._parsing import Answer, parse
 from rerankkit._rendering import field_value, is_empty, missing_fields, own_text
-from rerankkit._secret import SecretValue
+from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Provider, Reply, check_results
@@ -82,6 +82,7 @@ class Kendra(KendraService, Provider):
         overflow: Literal["append", "error"] = "append",
         allow_http: bool = False,
     ) -> None:
+        aws_secret_access_key, aws_session_token = hidden(aws_secret_access_key), hidden(aws_session_token)
         self.plan_id = check_plan_id(plan_id)
         super().__init__(
             region=region,

@@ -12,7 +12,7 @@ from rerankkit._checks import check_choice, check_flag, check_header_text, check
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import all_blank, as_object, is_empty
-from rerankkit._secret import SecretValue
+from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse, encode, members
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_results
@@ -97,6 +97,7 @@ class Pinecone(KeyedProvider):
         api_version: str = API_VERSION,
         allow_http: bool = False,
     ) -> None:
+        api_key = hidden(api_key)
         self.model = check_model(model)
         self._key = self.access.key(api_key)
         self.base_url = self.access.url(

@@ -12,7 +12,7 @@ from rerankkit._checks import check_flag, check_model, is_blank
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import ranked_text
-from rerankkit._secret import SecretValue
+from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
 from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, check_results
@@ -83,6 +83,7 @@ class Voyage(KeyedProvider):
         instruction: str | None = None,
         allow_http: bool = False,
     ) -> None:
+        api_key = hidden(api_key)
         self.model = check_model(model)
         self._key = self.access.key(api_key)
         self.base_url = self.access.url(
