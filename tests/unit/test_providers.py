@@ -210,30 +210,6 @@ def test_a_value_without_a_json_form_is_refused_with_its_place(value: object, co
             run(colour, client, "rerank", "q", documents)
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
-def test_a_lone_surrogate_is_sent_as_a_replacement_character_and_told(service: Service, colour: str) -> None:
-    documents = ["broken \ud800 half", "whole \N{GRINNING FACE}"]
-    with recorder(service.scored(lambda *_: 0.5)) as server, Client(service.make(server.url)) as client:
-        response = run(colour, client, "rerank", "also \udfff broken", documents)
-    texts = service.texts(server.requests[0].json)
-    assert texts[1] == documents[1]
-    assert texts[0] == ("broken half" if service.name == "kendra" else "broken \ufffd half")
-    assert server.requests[0].json[service.query] == "also \ufffd broken"
-    assert any("U+FFFD" in warning or "were sent as spaces" in warning for warning in response.warnings)
-    assert response.documents[0] is documents[response.results[0].index]
-
-
-@pytest.mark.parametrize(
-    "text", ["مرحبا بالعالم", "東京は首都です", "e\u0301 combining", "👩\u200d👩\u200d👧 family", "\u202eright to left"]
-)
-def test_texts_arrive_as_they_are_in_every_script(text: str, colour: str) -> None:
-    for service in POINTWISE:
-        with recorder(service.scored(lambda *_: 0.5)) as server, Client(service.make(server.url)) as client:
-            run(colour, client, "rerank", text, [text])
-        assert text.encode() in server.requests[0].body, "as UTF-8, not escaped"
-        assert service.texts(server.requests[0].json) == [text]
-
-
 SPANS = {
     "id": "x",
     "results": [

@@ -30,6 +30,7 @@ MAX_QUERY_UNITS = 1_000  # UTF-16 code units here and below, the strictest readi
 MAX_TITLE_UNITS = 1_024
 MAX_BODY_UNITS = 2_048
 MANY_SPACES = re.compile(" {2,}")
+REFUSED = frozenset({"Cc", "Cf", "Cn", "Co"})  # the pattern of a body, ^\P{C}*$, without its surrogates.  Same source
 MAX_SCORE = 100_000.0  # of OriginalScore, either sign.  botocore 2022-10-19
 
 _PRICE = Price(
@@ -258,10 +259,13 @@ def _fitted(kind: str, text: str, most: int, changes: Counter[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """*text* with a space for each run of characters of Unicode category C, which the service refuses."""
+    """*text* with a space for each run of characters of Unicode category C, which the service refuses.
+
+    Lone surrogates stay: they are replaced where a request is encoded, by the same rule for all services.
+    """
     if text.isprintable():
         return text
-    clean = "".join(" " if unicodedata.category(char).startswith("C") else char for char in text)
+    clean = "".join(" " if unicodedata.category(char) in REFUSED else char for char in text)
     return text if clean == text else MANY_SPACES.sub(" ", clean).strip()
 
 
@@ -273,7 +277,8 @@ def shortened(text: str, most: int) -> str:
     """*text* cut at a word's end to at most *most* UTF-16 units."""
     if utf16_units(text) <= most:
         return text
-    head = text.encode("utf-16-le", "surrogatepass")[: 2 * most].decode("utf-16-le", "ignore")
+    head = text.encode("utf-16-le", "surrogatepass")[: 2 * most].decode("utf-16-le", "surrogatepass")
+    head = head if text.startswith(head) else head[:-1]  # which is half a character
     whole_words = head if text[len(head)] == " " else head.rpartition(" ")[0]
     return (whole_words or head).rstrip()
 

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from rerankkit import Client, Retry, _http
 LATEST = 0.25  # seconds after the deadline
 QUERY = f"{TEXT} which?"
 TEXTS = tuple(f"{TEXT} {number}" for number in range(5))
+MOST = {"kendra": 25}  # documents that are ranked at all, of services whose lists cannot be cut
 SOON = Retry(base_delay=0.01, rate_limit_delay=0.01)
 
 
@@ -58,12 +59,25 @@ class Trial:
     stage: Stage
     caplog: pytest.LogCaptureFixture
     texts: Sequence[str] = TEXTS
+    query: str = QUERY
     name: str = ""
 
     def __call__(
-        self, *, timeout: float = 5.0, top_n: int | None = None, retry: Retry = SOON, url: str = "", **options: Any
+        self,
+        *,
+        timeout: float = 5.0,
+        top_n: int | None = None,
+        retry: Retry = SOON,
+        url: str = "",
+        ranking: list[Result] | None = None,
+        batches: int = 1,
+        **options: Any,
     ) -> Outcome:
-        """The outcome of one call; all invariants are checked, and one further call that meets no fault is made."""
+        """The outcome of one call; all invariants are checked, and one further call that meets no fault is made.
+
+        *ranking* is what this call must bring, if it is not what the texts' own scores say; *batches* is how many
+        requests it needs.
+        """
         self.caplog.set_level(logging.DEBUG)
         before = open_sockets()
         with ExitStack() as stack:
@@ -71,11 +85,11 @@ class Trial:
             provider = self.service.make(url or self.name or self.stage.url, **key_options(self.service), **options)
             client = Client(provider, timeout=timeout, retry=retry)
             warm(client)
-            outcome = self._outcome(client, timeout, top_n)
+            outcome = self._outcome(client, timeout, top_n, ranking)
             if not url:
-                assert outcome.requests <= retry.attempts, "I6"
+                assert outcome.requests <= retry.attempts * batches, "I6"
                 self.stage.heal()
-                assert not self._outcome(client, 5.0, None).error, "I5"
+                assert not replace(self, texts=TEXTS, query=QUERY)._outcome(client, 5.0, None).error, "I5"
             if runner is not None:
                 runner.run(client.aclose())
                 assert_no_tasks(runner)
@@ -84,13 +98,13 @@ class Trial:
         assert_silent(*shown_of(outcome.error), self.caplog.text)
         return outcome
 
-    def _outcome(self, client: Client, timeout: float, top_n: int | None) -> Outcome:
+    def _outcome(self, client: Client, timeout: float, top_n: int | None, ranking: list[Result] | None = None) -> Outcome:
         texts, requests = tuple(self.texts), self.stage.count
         client.timeout = timeout
         outcome = Outcome()
         started = time.monotonic()
         try:
-            outcome.results = self.way(client, QUERY, self.texts, top_n)
+            outcome.results = self.way(client, self.query, self.texts, top_n)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is looked at
             outcome.error = error
         outcome.seconds = time.monotonic() - started
@@ -98,12 +112,17 @@ class Trial:
         assert outcome.seconds < timeout + LATEST, "I2"
         assert tuple(self.texts) == texts, "I7"
         if outcome.error is None:
-            assert outcome.results == self.expected(top_n), "I1"
+            assert outcome.results == (self.expected(top_n) if ranking is None else ranking), "I1"
         return outcome
 
     def expected(self, top_n: int | None = None) -> list[Result]:
-        """The right ranking of the texts."""
-        return ranking(QUERY, self.texts, top_n)
+        """The right ranking of the texts: what the service does not take, and what is blank, follows without a score."""
+        filled = [index for index, text in enumerate(self.texts) if text.strip()]
+        most = MOST.get(self.service.name, len(filled))
+        scores = [(index, score_of(as_sent(self.query), as_sent(self.texts[index]))) for index in filled[:most]]
+        ranked = sorted(scores, key=lambda pair: (-pair[1], pair[0]))
+        blank = [index for index, text in enumerate(self.texts) if not text.strip()]
+        return [*ranked, *((index, None) for index in (*filled[most:], *blank))][:top_n]
 
 
 def warm(client: Client) -> None:
@@ -115,6 +134,11 @@ def ranking(query: str, texts: Sequence[str], top_n: int | None = None) -> list[
     """What a stage without faults answers."""
     scores = [(index, score_of(query, text)) for index, text in enumerate(texts)]
     return sorted(scores, key=lambda pair: (-pair[1], pair[0]))[:top_n]
+
+
+def as_sent(text: str) -> str:
+    """*text* with U+FFFD for each half of a character."""
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
 def assert_no_tasks(runner: asyncio.Runner) -> None:
