@@ -339,11 +339,16 @@ def _what_failed(library: Any, error: Exception) -> str:  # noqa: ANN401 -- a mo
     return "cannot connect to" if is_connecting else "no complete answer from"
 
 
+_TLS_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""How a connection ends during the greetings of TLS, in contrast to one that either side refuses."""
+
+
 def _can_heal(library: Any, error: Exception) -> bool:  # noqa: ANN401 -- a module
-    """Whether another attempt may fare better: not where a certificate or a proxy's rules stand in the way."""
+    """Whether another attempt may fare better: not where a certificate, old TLS or a proxy's rules stand in the way."""
     if isinstance(error, library.ProxyError):
         return not str(error).startswith("4")
-    return not any(isinstance(found, ssl.SSLCertVerificationError) for found in _causes(error))
+    refusals = (found for found in _causes(error) if isinstance(found, ssl.SSLError))
+    return not isinstance(error, library.ConnectError) or all(isinstance(found, _TLS_CUT) for found in refusals)
 
 
 def _reason(error: Exception) -> str:
