@@ -123,10 +123,12 @@ def is_address(host: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that *host* is by its form; an IPv4 address in IPv6's clothes is the former."""
     try:
-        return ipaddress.ip_address(host)
+        found = ipaddress.ip_address(host)
     except ValueError:
         return None
+    return found if isinstance(found, ipaddress.IPv4Address) else found.ipv4_mapped or found
 
 
 def is_loopback(host: str) -> bool:
