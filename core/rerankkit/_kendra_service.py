@@ -24,7 +24,7 @@ TARGET = "AWSKendraRerankingFrontendService"
 CONTENT_TYPE = "application/x-amz-json-1.0"
 URL_NAMES = ("AWS_ENDPOINT_URL_KENDRA_RANKING", "AWS_ENDPOINT_URL")
 REGION_NAMES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-REGION_FORM = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}")
+REGION_FORM = re.compile(r"[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}")
 DNS_SUFFIXES: Mapping[str, str] = {  # by the region's prefix; botocore's endpoint rules
     "cn-": "api.amazonwebservices.com.cn",
     "eusc-": "api.amazonwebservices.eu",
