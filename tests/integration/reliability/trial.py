@@ -52,6 +52,8 @@ class Trial:
 
     Attributes:
         name: The address by which the stage is called, where it is another than its own.
+        loggers: Whose logs are looked at, from DEBUG on; the root's are everybody's.
+        debug: Whether event loops tell of all that they do.
     """
 
     service: Service
@@ -61,6 +63,8 @@ class Trial:
     texts: Sequence[str] = TEXTS
     query: str = QUERY
     name: str = ""
+    loggers: Sequence[str | None] = (None,)
+    debug: bool = False
 
     def __call__(
         self,
@@ -78,11 +82,14 @@ class Trial:
         *ranking* is what this call must bring, if it is not what the texts' own scores say; *batches* is how many
         requests it needs.
         """
-        self.caplog.set_level(logging.DEBUG)
+        for name in self.loggers:
+            self.caplog.set_level(logging.DEBUG, name)
         before = open_sockets()
         with ExitStack() as stack:
             runner = stack.enter_context(one_loop()) if self.way.colour == "async" else None
-            provider = self.service.make(url or self.name or self.stage.url, **key_options(self.service), **options)
+            if runner is not None and self.debug:
+                talk_of_everything(runner.get_loop())
+            provider = self.service.make(url or self.name or self.stage.url, **{**key_options(self.service), **options})
             client = Client(provider, timeout=timeout, retry=retry)
             warm(client)
             outcome = self._outcome(client, timeout, top_n, ranking)
@@ -139,6 +146,12 @@ def ranking(query: str, texts: Sequence[str], top_n: int | None = None) -> list[
 def as_sent(text: str) -> str:
     """*text* with U+FFFD for each half of a character."""
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+
+
+def talk_of_everything(loop: asyncio.AbstractEventLoop) -> None:
+    """Debug mode, in which every callback is slow enough to be told of."""
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
 
 
 def assert_no_tasks(runner: asyncio.Runner) -> None:
