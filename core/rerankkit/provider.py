@@ -10,10 +10,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, cast
 
 from rerankkit._tokens import MOST_BYTES_PER_TOKEN, least_tokens
-from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit._wire import HttpRequest, HttpResponse, mended
 from rerankkit.errors import InvalidRequestError
 from rerankkit.service import Service
 from rerankkit.types import Document, Skipped, Span, Usage
@@ -196,3 +196,24 @@ def check_results(batch: Batch, results: Iterable[tuple[int, float]], *, partial
     if len(scores) < expected and not (partial and scores):
         raise ValueError(f"{len(scores)} results, expected {expected}")
     return scores
+
+
+def check_echo(batch: Batch, echoes: Iterable[tuple[int, object]]) -> tuple[str, ...]:
+    """A warning if some of the documents that an answer repeats are not those that were sent: their index counts.
+
+    A repeated text may be the beginning of the one sent; objects without a text are not compared.
+
+    Raises:
+        ValueError: None is what was sent: this is the answer to another request.
+    """
+    pairs = [(_text(batch.documents[index]), _text(echo)) for index, echo in echoes]
+    other = [not mended(sent).startswith(echo) for sent, echo in pairs if sent is not None and echo is not None]
+    if other and all(other):
+        raise ValueError("it repeats other documents than were sent: it answers another request")
+    return (f"documents that came back as others than were sent, so that their index counted: {sum(other)}",) * any(other)
+
+
+def _text(document: object) -> str | None:
+    """The text of a document, as it is sent or as it comes back."""
+    found = cast("Mapping[str, object]", document).get("text") if isinstance(document, Mapping) else document
+    return found if isinstance(found, str) else None

@@ -25,7 +25,7 @@ from rerankkit._rendering import absent_fields, as_object, as_text, ranked_text
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
-from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_results
+from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_echo, check_results
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.retry import until_reset
 from rerankkit.types import Document, Skipped, Span, Usage
@@ -178,12 +178,14 @@ class Cohere(KeyedProvider):
         answer = parse(_CohereAnswer, response.content)
         meta = answer.meta or {}
         units = meta.get("billed_units") or {}
+        scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.results))
+        echoes = ((result["index"], result.get("document")) for result in answer.results if self._echo)
         return Reply(
-            scores=check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.results)),
+            scores=scores,
             spans=dict(_spans(batch, answer.results)),
             usage=Usage(search_units=units.get("search_units"), total_tokens=_tokens(units)),
             request_id=answer.id,
-            warnings=(*(meta.get("warnings") or ()), *(answer.warnings or ())),
+            warnings=(*check_echo(batch, echoes), *(meta.get("warnings") or ()), *(answer.warnings or ())),
         )
 
     def error_message(self, answer: Mapping[str, object]) -> str | None:
@@ -224,6 +226,7 @@ class _CohereSpan(TypedDict):
 class _CohereResult(TypedDict):
     index: int
     relevance_score: float
+    document: NotRequired[object]
     relevant_spans: NotRequired[list[_CohereSpan] | None]
 
 

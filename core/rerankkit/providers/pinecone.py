@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -15,7 +15,7 @@ from rerankkit._rendering import all_blank, as_object, is_empty
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse, encode, members
 from rerankkit.errors import InvalidRequestError
-from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_results
+from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_echo, check_results
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.types import Document, Skipped, Usage
 
@@ -143,11 +143,14 @@ class Pinecone(KeyedProvider):
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores."""
         answer = parse(_PineconeAnswer, response.content)
+        scores = check_results(batch, ((result["index"], result["score"]) for result in answer.data))
+        echoes = ((result["index"], result.get("document")) for result in answer.data if self._echo)
         return Reply(
-            scores=check_results(batch, ((result["index"], result["score"]) for result in answer.data)),
+            scores=scores,
             model=answer.model,
             usage=Usage(rerank_units=(answer.usage or {}).get("rerank_units")),
             request_id=self.request_id(response),
+            warnings=check_echo(batch, echoes),
         )
 
     def request_id(self, response: HttpResponse) -> str | None:
@@ -167,6 +170,7 @@ class Pinecone(KeyedProvider):
 class _PineconeResult(TypedDict):
     index: int
     score: float
+    document: NotRequired[object]
 
 
 class _PineconeUsage(TypedDict, total=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NotRequired
 
 import orjson
 from typing_extensions import TypedDict
@@ -15,7 +16,7 @@ from rerankkit._rendering import ranked_text
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
-from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, check_results
+from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, check_echo, check_results
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.types import Document, Usage
 
@@ -122,12 +123,14 @@ class Voyage(KeyedProvider):
         """The scores; they are bfloat16 numbers, so that equal ones are common."""
         answer = parse(_VoyageAnswer, response.content)
         warning = response.headers.get("x-api-warning")
+        scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.data))
+        echoes = ((result["index"], result.get("document")) for result in answer.data if self._echo)
         return Reply(
-            scores=check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.data)),
+            scores=scores,
             model=answer.model,
             usage=Usage(total_tokens=(answer.usage or {}).get("total_tokens")),
             request_id=self.request_id(response),
-            warnings=(warning,) if warning else (),
+            warnings=(*check_echo(batch, echoes), *((warning,) if warning else ())),
         )
 
     def request_id(self, response: HttpResponse) -> str | None:
@@ -149,6 +152,7 @@ class Voyage(KeyedProvider):
 class _VoyageResult(TypedDict):
     index: int
     relevance_score: float
+    document: NotRequired[object]
 
 
 class _VoyageUsage(TypedDict, total=False):
