@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any, TypeAlias
 
 from helpers.server import Received, Reply
@@ -137,19 +139,6 @@ class Without:
         return {name: value for name, value in body.items() if name != self.name}
 
 
-@dataclass(frozen=True)
-class Echo:
-    """Each result has the document that was sent, or for the positions of *others* another one."""
-
-    others: Mapping[int, Any]
-    sent: Sequence[Any]
-
-    def __call__(self, body: Body) -> Body:
-        for result in results_of(body):
-            result["document"] = self.others.get(result["index"], self.sent[result["index"]])
-        return body
-
-
 def doubled(body: Body) -> Body:
     """The last result is about the document of the first."""
     first, *_, last = results_of(body)
@@ -186,3 +175,46 @@ class Equal:
         else:
             names = list(range(len(body["documents"])))
         talk.reply(Reply(BY_NAME[self.service].answer([(name, 0.5) for name in names])))
+
+
+def echoing(talk: Talk, form: str, others: Mapping[int, str] | None = None) -> Reply:
+    """The right reply with the documents' texts, as ``"object"``s or as ``"text"``; *others* say other ones, by position."""
+    body = talk.good().body
+    sent = talk.received.json["documents"] if talk.received else []
+    for result in results_of(body):
+        text = (others or {}).get(result["index"], text_of(sent[result["index"]]))
+        result["document"] = {"text": text} if form == "object" else text
+    return Reply(body)
+
+
+def text_of(document: Any) -> str:
+    return document if isinstance(document, str) else document["text"]
+
+
+@dataclass(frozen=True)
+class Echo:
+    """The right reply, which repeats the documents, some of them wrongly."""
+
+    form: str
+    others: Mapping[int, str]
+
+    def __call__(self, talk: Talk) -> None:
+        talk.reply(echoing(talk, self.form, self.others))
+
+
+MEETINGS: dict[str, tuple[Barrier, list[Reply]]] = defaultdict(lambda: (Barrier(2, timeout=10), []))
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """Two requests that name the same *meeting* get each other's replies, which repeat the documents if *form* says how."""
+
+    meeting: str
+    form: str = ""
+
+    def __call__(self, talk: Talk) -> None:
+        barrier, replies = MEETINGS[self.meeting]
+        own = echoing(talk, self.form) if self.form else talk.good()
+        replies.append(own)
+        barrier.wait()
+        talk.reply(next(reply for reply in replies if reply is not own))

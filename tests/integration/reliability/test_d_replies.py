@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,12 +16,14 @@ from integration.reliability.faults import Fault, Status
 from integration.reliability.rewritten import (
     LEFT_OUT,
     Best,
+    Echo,
     Envelope,
     Item,
     More,
     Results,
     Rewritten,
     Scores,
+    Swapped,
     Without,
     answers_in_full,
     doubled,
@@ -298,6 +302,89 @@ def test_a_group_that_is_told_twice_or_was_not_sent_is_an_error(
     stage.play(Status(200, body=service.answer(answer)))
     with Client(service.make(stage.url)) as client, pytest.raises(InvalidResponseError):
         run(colour, client, "rerank", "q", GROUPED)
+
+
+# Echoes
+
+D16 = row("D16", "a reply that repeats another document than was sent, with the right index", "the index counts; it is told")
+D18 = row("D18", "the reply to another request", "InvalidResponseError where documents, ids or their number tell")
+ECHOING = [(COHERE, {"api_version": "v1"}, "object"), (VOYAGE, {}, "text"), (PINECONE, {}, "object")]
+echoing = pytest.mark.parametrize(
+    ("service", "options", "form"),
+    [(service, {"return_documents": True, **options}, form) for service, options, form in ECHOING],
+    ids=[service.name for service, _, _ in ECHOING],
+)
+
+
+@D16
+@echoing
+@pytest.mark.parametrize("others", [{0: "another"}, {1: TEXTS[2], 2: TEXTS[1]}, dict.fromkeys(range(4), "x")], ids=len)
+def test_the_index_counts_where_an_echo_differs(trial: Trial, options: Any, form: str, others: dict[int, str]) -> None:
+    trial.stage.play(Echo(form, others))
+    assert trial(**options).results == trial.expected()
+
+
+@D16
+@echoing
+def test_an_echo_that_differs_is_told_without_its_text(
+    service: Service, stage: Stage, colour: str, options: Any, form: str
+) -> None:
+    stage.play(Echo(form, {0: "another", 3: ""}), Echo(form, {}))
+    with Client(service.make(stage.url, **options)) as client:
+        warnings = run(colour, client, "rerank", "q", TEXTS).warnings
+        assert warnings == ("documents that came back as others than were sent, so that their index counted: 1",)
+        assert run(colour, client, "rerank", "q", ["half \ud800", *TEXTS[1:]]).warnings[1:] == (), "U+FFFD is what was sent"
+
+
+@D18
+@echoing
+def test_an_answer_about_other_documents_is_an_error(trial: Trial, options: Any, form: str) -> None:
+    assert_refused(trial, Echo(form, dict.fromkeys(range(COUNT), "another")), **options)
+
+
+def concurrently(client: Client, colour: str, lists: list[list[str]]) -> list[Any]:
+    """The responses or errors of calls that are under way at the same time."""
+    if colour == "sync":
+        with ThreadPoolExecutor(len(lists)) as pool:
+            futures = [pool.submit(client.rerank, "q", texts) for texts in lists]
+            return [future.exception() or future.result() for future in futures]
+
+    async def gathered() -> list[Any]:
+        try:
+            return await asyncio.gather(*(client.arerank("q", texts) for texts in lists), return_exceptions=True)
+        finally:
+            await client.aclose()
+
+    return asyncio.run(gathered())
+
+
+@D18
+@echoing
+def test_swapped_replies_are_errors_where_they_repeat_the_documents(
+    service: Service, stage: Stage, colour: str, options: Any, form: str
+) -> None:
+    meeting = f"{stage.port} {colour}"
+    stage.play(Swapped(meeting, form), Swapped(meeting, form))
+    with Client(service.make(stage.url, **options)) as client:
+        found = concurrently(client, colour, [["one", "two", "three"], ["four", "five", "six"]])
+    assert [type(each) for each in found] == [InvalidResponseError] * 2
+    assert "answers another request" in str(found[0])
+
+
+@D18
+@pytest.mark.parametrize("sizes", [(3, 5), (1, 4)], ids=str)
+def test_swapped_replies_are_errors_where_their_number_tells(
+    service: Service, stage: Stage, colour: str, sizes: tuple[int, int]
+) -> None:
+    meeting = f"{stage.port} {colour}"
+    stage.play(Swapped(meeting), Swapped(meeting))
+    with Client(service.make(stage.url)) as client:
+        fewer, more = concurrently(client, colour, [[f"text {number}" for number in range(size)] for size in sizes])
+    assert isinstance(fewer, InvalidResponseError)
+    if service is KENDRA:  # which may leave documents out
+        assert [result.skipped for result in more][sizes[0] :] == ["no_score"] * (sizes[1] - sizes[0])
+    else:
+        assert isinstance(more, InvalidResponseError)
 
 
 # Errors
