@@ -40,27 +40,6 @@ def test_top_n_returns_so_many_or_all(service: Service, way: Way, top_n: int | N
     assert told == (top_n if service in POINTWISE and expected < 5 else None)
 
 
-def test_an_unsorted_answer_is_sorted(service: Service, way: Way) -> None:
-    scores = [(0, 0.1), (2, 0.7), (1, 0.4)]
-    with recorder(lambda _: reply(service, scores)) as server, Client(service.make(server.url)) as client:
-        assert way(client, "q", ["a", "b", "c"]) == [(2, 0.7), (1, 0.4), (0, 0.1)]
-
-
-def test_blank_documents_are_not_sent_and_come_last_without_a_score(service: Service, way: Way) -> None:
-    texts = ["", "one 0.1", " \n\t", "two 0.2"]
-    with recorder(service.scored(by_number)) as server, Client(service.make(server.url)) as client:
-        assert way(client, "q", texts) == [(3, 0.2), (1, 0.1), (0, None), (2, None)]
-        assert way(client, "q", texts, 3) == [(3, 0.2), (1, 0.1), (0, None)]
-    assert service.texts(server.requests[0].json) == ["one 0.1", "two 0.2"]
-
-
-@pytest.mark.parametrize("texts", [[], [""], ["", " "]])
-def test_nothing_to_rank_makes_no_request(service: Service, way: Way, texts: list[str]) -> None:
-    with recorder(service.scored(by_number)) as server, Client(service.make(server.url)) as client:
-        assert way(client, "q", texts) == [(index, None) for index in range(len(texts))]
-    assert server.requests == []
-
-
 def test_equal_texts_come_back_as_themselves(service: Service, colour: str) -> None:
     documents = [Document("same 0.5", id="a"), Document("other 0.7", id="b"), Document("same 0.5", id="c")]
     with recorder(service.scored(by_number)) as server, Client(service.make(server.url)) as client:
@@ -77,19 +56,6 @@ def test_the_callers_documents_are_returned_themselves_and_untouched(service: Se
     assert [result.index for result in response] == [1, 2, 0]
     assert all(result.document is documents[result.index] for result in response)
     assert documents == before
-
-
-def test_scores_are_not_rounded_or_moved(service: Service, colour: str) -> None:
-    scores = [(0, 8.481104e-05), (1, 1e-300), (2, 0.0), (3, -3.5), (4, 1)]
-    with recorder(lambda _: reply(service, scores)) as server, Client(service.make(server.url)) as client:
-        response = run(colour, client, "rerank", "q", list("abcde"))
-    assert [(result.index, result.relevance_score) for result in response] == [
-        (4, 1.0),
-        (0, 8.481104e-05),
-        (1, 1e-300),
-        (2, 0.0),
-        (3, -3.5),
-    ]
 
 
 @pytest.mark.parametrize("service", POINTWISE, ids=lambda service: service.name)

@@ -13,9 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import botocore.auth
 import pytest
-from botocore.credentials import Credentials
 
 from helpers.server import Received, Reply, recorder
 from helpers.services import COHERE, KENDRA, PINECONE, SERVICES, VOYAGE, Service
@@ -81,48 +79,6 @@ def test_waits_as_long_as_the_server_asks_then_succeeds(colour: str, headers: Ca
             started = time.monotonic()
             run(colour, client, "rerank", "q", ["a"])
             assert time.monotonic() - started >= 0.5
-    assert len(server.requests) == 2
-
-
-def test_kendra_signs_each_attempt_anew(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter(datetime(2026, 1, 2, 3, 4, second) for second in range(60))  # noqa: DTZ001 -- as botocore has it
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: next(moments))
-    with recorder(failing_first(KENDRA, 2, Reply(b"{}", 500))) as server:
-        with Client(KENDRA.make(server.url), retry=SOON) as client:
-            run(colour, client, "rerank", "q", ["a"])
-    assert [request.headers["x-amz-date"] for request in server.requests] == [f"20260102T03040{n}Z" for n in range(3)]
-    assert len({request.headers["authorization"] for request in server.requests}) == 3
-
-
-def test_an_expired_token_of_the_callers_own_is_not_tried_again(colour: str) -> None:
-    with recorder(lambda _: Reply({"__type": "ExpiredTokenException"}, 400)) as server:
-        with Client(KENDRA.make(server.url), retry=SOON) as client, pytest.raises(Exception, match="ExpiredToken"):
-            run(colour, client, "rerank", "q", ["a"])
-    assert len(server.requests) == 1
-
-
-def test_an_expired_token_of_the_credential_chain_is_found_anew(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = iter(["old-token-0123456789", "new-token-0123456789"])
-
-    class Chain:
-        def __init__(self, profile: str | None) -> None:
-            self.available_profiles: list[str] = []
-
-        def get_config_variable(self, name: str) -> None:
-            return None
-
-        def get_credentials(self) -> object:
-            return Credentials("AKID", "secret-0123456789", next(tokens))
-
-    def answer(request: Received) -> Reply:
-        old = request.headers["x-amz-security-token"].startswith("old")
-        return Reply({"__type": "ExpiredTokenException"}, 400) if old else Reply(KENDRA.answer([(0, 0.5)]))
-
-    monkeypatch.setattr("botocore.session.Session", Chain)
-    with recorder(answer) as server:
-        provider = KENDRA.make(server.url, aws_access_key_id=None, aws_secret_access_key=None)
-        with Client(provider, retry=SOON) as client:
-            assert len(run(colour, client, "rerank", "q", ["a"])) == 1
     assert len(server.requests) == 2
 
 

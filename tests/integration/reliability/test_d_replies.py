@@ -409,6 +409,9 @@ AWS_FORMS = ["{}", "com.amazonaws.kendraranking#{}", "com.amazonaws#{}:http://in
 D17 = row("D17", "an AWS error's type in the body or the header, in each of its forms, with status 400 or another", "one class")
 
 
+BOM = b"\xef\xbb\xbf"
+
+
 def aws_error(place: str, kind: str, status: int) -> Fault:
     if place == "body":
         return Status(status, body={"__type": kind, "message": "what is wrong"})
@@ -443,8 +446,9 @@ def test_throttling_is_a_rate_limit_whatever_its_status(trial: Trial, status: in
 
 @D17
 @of(KENDRA)
-def test_throttling_with_status_400_is_tried_again(trial: Trial) -> None:
-    trial.stage.play(aws_error("body", "ThrottlingException", 400))
+@pytest.mark.parametrize("mark", [b"", BOM], ids=["", "after a byte order mark"])
+def test_throttling_with_status_400_is_tried_again(trial: Trial, mark: bytes) -> None:
+    trial.stage.play(Status(400, body=mark + b'{"__type":"ThrottlingException","message":"slow down"}'))
     outcome = trial(retry=SOON)
     assert outcome.error is None
     assert outcome.requests == 2
@@ -470,6 +474,13 @@ FOREIGN_BODIES = {
     "another object": (b'{"oops": 1}', '{"oops": 1}'),
     "members of other types": (b'{"message": 3, "detail": null, "error": "x"}', '{"message": 3'),
     "a long text": (b"x" * 5_000, "x" * 400),
+    "a page after a byte order mark": (b"\xef\xbb\xbf<html>", "answered 502 without an explanation (text/html)"),
+    "a NUL": (b"\0", "answered 502 without an explanation"),
+    "an empty message": (b'{"message": " ", "detail": " ", "error": {"message": " "}}', '{"message": " "'),
+    "ids and types that are none": (
+        b'{"__type": "a\\nb c", "id": "%s\\n", "message": "%s"}' % ((b"y" * 5_000,) * 2),
+        "y" * 400,
+    ),
     "half of UTF-8": (b"\xff\xfe not a text", "not a text"),
     "lists without an end": (b'{"detail": ' + b"[" * 900 + b"]" * 900 + b"}", "[[[["),
 }
@@ -483,7 +494,7 @@ def test_an_error_that_is_in_no_services_form_is_readable(trial: Trial, body: by
     error = trial(retry=ONCE).error
     assert type(error).__name__ == "ServerError"
     assert expected in str(error)
-    assert len(str(error)) < 700
+    assert len(str(error)) < 1_200, "500 characters of the service's and as many of its request id"
     assert str(error).isprintable()
 
 
