@@ -41,7 +41,9 @@ class Hidden:
 
 def hidden(given: str | SecretValue | None) -> SecretValue | None:
     """*given*, which does not show itself from here on: the first thing that a constructor does with a key."""
-    return given if given is None or hasattr(given, "get_secret_value") else Hidden(given)
+    if given is None or hasattr(given, "get_secret_value"):
+        return cast("SecretValue | None", given)
+    return Hidden(given)  # type: ignore[arg-type]
 
 
 class Secret:

@@ -7,6 +7,7 @@ from its base, what authenticates a request and what an error reply means.
 from __future__ import annotations
 
 import math
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -201,16 +202,22 @@ def check_results(batch: Batch, results: Iterable[tuple[int, float]], *, partial
 def check_echo(batch: Batch, echoes: Iterable[tuple[int, object]]) -> tuple[str, ...]:
     """A warning if some of the documents that an answer repeats are not those that were sent: their index counts.
 
-    A repeated text may be the beginning of the one sent; objects without a text are not compared.
+    A repeated text may be the beginning of the one sent, and differ in spaces, case and marks; objects without a text are
+    not compared.
 
     Raises:
         ValueError: None is what was sent: this is the answer to another request.
     """
     pairs = [(_text(batch.documents[index]), _text(echo)) for index, echo in echoes]
-    other = [not mended(sent).startswith(echo) for sent, echo in pairs if sent is not None and echo is not None]
+    other = [not _letters(sent).startswith(_letters(echo)) for sent, echo in pairs if sent is not None and echo is not None]
     if other and all(other):
         raise ValueError("it repeats other documents than were sent: it answers another request")
     return (f"documents that came back as others than were sent, so that their index counted: {sum(other)}",) * any(other)
+
+
+def _letters(text: str) -> str:
+    """What is left of *text* whatever a service does to it on the way."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", mended(text)).casefold()))
 
 
 def _text(document: object) -> str | None:

@@ -15,8 +15,8 @@ from integration.reliability.fault_server import Stage
 from integration.reliability.faults import Fault, Later, good
 from integration.reliability.mixture import Dripped, Together
 from rerankkit import Client, DeadlineExceededError
+from rerankkit._http import MAX_CONNECTIONS
 
-CONNECTIONS = 100  # of one pool; both libraries' default
 CROWD = 150  # calls of a storm: some wait for a connection
 LATE = 0.1  # seconds until the last of them is ended
 
@@ -158,8 +158,8 @@ async def assert_whole(client: Client, stage: Stage) -> None:
     assert pool._requests == [], "taken by calls that have ended"
     word = uuid4().hex
     stage.heal()
-    stage.always(Together(CONNECTIONS, word))
-    await acheck_all(client, queries(word, CONNECTIONS))
+    stage.always(Together(MAX_CONNECTIONS, word))
+    await acheck_all(client, queries(word, MAX_CONNECTIONS))
     stage.heal()
     assert pool._requests == []
     assert all(connection.is_idle() or connection.is_closed() for connection in pool.connections)
