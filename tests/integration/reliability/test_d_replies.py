@@ -37,6 +37,7 @@ from rerankkit import Client, Document, InvalidResponseError, RateLimitError, Re
 COUNT = len(TEXTS)
 ONCE = Retry(attempts=1)
 CORE = [way for way in WAYS if way.package == "core"]
+some_ways = pytest.mark.parametrize("way", [*CORE, WAYS[3], WAYS[4]], ids=str)  # LangChain's async, LlamaIndex's sync
 core_alone = pytest.mark.parametrize("way", CORE, ids=str)
 pointwise = pytest.mark.parametrize("service", POINTWISE, ids=lambda service: service.name)
 
@@ -435,6 +436,7 @@ def test_an_aws_error_is_told_by_its_type(trial: Trial, kind: str, form: str, pl
 @of(KENDRA)
 @pytest.mark.parametrize("place", ["body", "header"])
 @pytest.mark.parametrize("form", AWS_FORMS)
+@core_alone
 @pytest.mark.parametrize("status", [400, 429, 503])
 def test_throttling_is_a_rate_limit_whatever_its_status(trial: Trial, status: int, form: str, place: str) -> None:
     trial.stage.play(aws_error(place, form.format("ThrottlingException"), status))
@@ -488,6 +490,7 @@ D20 = row("D20", "an error reply in its service's form, in another's, or in none
 
 
 @D20
+@some_ways
 @pytest.mark.parametrize(("body", "expected"), FOREIGN_BODIES.values(), ids=FOREIGN_BODIES)
 def test_an_error_that_is_in_no_services_form_is_readable(trial: Trial, body: bytes, expected: str) -> None:
     trial.stage.play(Status(502, {"Content-Type": "text/html"}, body))
