@@ -39,7 +39,6 @@ class Script:
         chance: How likely a request meets one of *kinds* instead; those meant for a connection's beginning are met there.
         met: How often each fault was met, by its `label`.
         count: Requests that were read whole; a CONNECT to a proxy is none.
-        times: When each of those had been read, on this process's clock.
     """
 
     service: str
@@ -50,7 +49,6 @@ class Script:
     kinds: Sequence[Fault] = ()
     random: Random = field(default_factory=lambda: Random(7))
     requests: list[Received] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
     met: Counter[str] = field(default_factory=Counter)
     count: int = 0
     connections: int = 0
@@ -76,7 +74,6 @@ class Script:
         with self.lock:
             if request.method != "CONNECT":
                 self.count += 1
-                self.times.append(time.monotonic())
             self.requests.append(request)
             del self.requests[:-1_000]
 
@@ -235,11 +232,6 @@ class Stage:
     def count(self) -> int:
         """How many requests were read whole."""
         return self._ask("count")
-
-    @property
-    def times(self) -> list[float]:
-        """When each request had been read."""
-        return self._ask("times")
 
     @property
     def connections(self) -> int:

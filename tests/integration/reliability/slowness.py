@@ -19,11 +19,11 @@ from integration.reliability import faults
 from integration.reliability.fault_server import FaultServer, Kind, Stage
 from integration.reliability.faults import CHUNKED, Drip, DripsBody, Fault, Status
 from integration.reliability.rows import Row
-from integration.reliability.trial import QUERY, SOON, TEXTS, warm
+from integration.reliability.trial import QUERY, SOON, TEXTS, starved, warm
 from rerankkit import Client, Retry, _http
 
 NAME = "rerank.test"  # what no name server knows
-BIG = ("x" * 1_000_000,) * 12  # more than the buffers of two sockets hold
+BIG = ("x" * 1_000_000,) * 6  # more than the buffers of two sockets hold
 
 SLOW_NAME = Row("A3", "a name server that does not answer", "the deadline holds")
 DEAF = Row("A4", "a host that never accepts the connection", "the deadline holds")
@@ -98,14 +98,21 @@ class Ended:
     """How one call of several ended.
 
     Attributes:
-        late: Seconds after its deadline; negative before.
+        seconds: How long it took.
+        busy: For how many of those the machine was busy with others.
         error: None if it succeeded.
     """
 
     service: str
     deadline: float
-    late: float
+    seconds: float
+    busy: float
     error: Exception | None
+
+    @property
+    def late(self) -> float:
+        """Seconds after its deadline that were its own; negative before."""
+        return self.seconds - self.busy - self.deadline
 
 
 @dataclass(frozen=True)
@@ -118,22 +125,20 @@ class Caller:
     texts: Sequence[str]
 
     def ended(self, deadline: float) -> Ended:
-        started = time.monotonic()
-        error = None
+        started, busy, error = time.monotonic(), starved(), None
         try:
             self.client.rerank(QUERY, self.texts, timeout=deadline)
         except Exception as raised:  # noqa: BLE001 -- whatever it is, it is looked at
             error = raised
-        return Ended(self.service.name, deadline, time.monotonic() - started - deadline, error)
+        return Ended(self.service.name, deadline, time.monotonic() - started, starved() - busy, error)
 
     async def aended(self, deadline: float) -> Ended:
-        started = time.monotonic()
-        error = None
+        started, busy, error = time.monotonic(), starved(), None
         try:
             await self.client.arerank(QUERY, self.texts, timeout=deadline)
         except Exception as raised:  # noqa: BLE001 -- as above
             error = raised
-        return Ended(self.service.name, deadline, time.monotonic() - started - deadline, error)
+        return Ended(self.service.name, deadline, time.monotonic() - started, starved() - busy, error)
 
 
 def side_by_side(

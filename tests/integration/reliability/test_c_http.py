@@ -284,7 +284,7 @@ def test_a_redirect_to_another_origin_is_not_followed(trial: Trial, elsewhere: S
 
 
 @REDIRECTED
-@pytest.mark.parametrize("status", REDIRECTS)
+@pytest.mark.parametrize("status", [302, 307])
 @pytest.mark.parametrize("location", ["/hidden", "?hidden", "hidden/path", "//rerank.test/hidden", "", "http://[::1"])
 def test_a_redirect_to_wherever_is_not_followed(core: Trial, location: str, status: int) -> None:
     host = {"//rerank.test/hidden": "rerank.test", "http://[::1": "an address that is none"}.get(location, "another path")

@@ -109,14 +109,14 @@ class Trial:
         texts, requests = tuple(self.texts), self.stage.count
         client.timeout = timeout
         outcome = Outcome()
-        started = time.monotonic()
+        started, busy = time.monotonic(), starved()
         try:
             outcome.results = self.way(client, self.query, self.texts, top_n)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is looked at
             outcome.error = error
         outcome.seconds = time.monotonic() - started
         outcome.requests = self.stage.count - requests
-        assert outcome.seconds < timeout + LATEST, "I2"
+        assert outcome.seconds - (starved() - busy) < timeout + LATEST, "I2"
         assert tuple(self.texts) == texts, "I7"
         if outcome.error is None:
             assert outcome.results == (self.expected(top_n) if ranking is None else ranking), "I1"
@@ -130,6 +130,14 @@ class Trial:
         ranked = sorted(scores, key=lambda pair: (-pair[1], pair[0]))
         blank = [index for index, text in enumerate(self.texts) if not text.strip()]
         return [*ranked, *((index, None) for index in (*filled[most:], *blank))][:top_n]
+
+
+def starved() -> float:
+    """Seconds that this thread has waited for a processor: a busy machine holds up what no deadline can."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
+    except OSError:  # a kernel that does not count them
+        return 0.0
 
 
 def warm(client: Client) -> None:
