@@ -1,0 +1,137 @@
+"""Mutation testing of what must not be wrong: retries, the deadline, the checks of replies, merging, and redaction.
+
+    python -m tests.mutation                        # from the checkout's root: all of it, about half an hour
+    python -m tests.mutation retry _engine          # these modules
+    python -m tests.mutation _engine:attempt,merge  # these functions of one
+
+A mutant is a module with one small change (mutants.py says which). It is run in a forked child, against the tests that
+run the changed line, quickest first: it is killed once one of them fails or does not end. Those that survive for a reason
+are listed in survivors.toml. Needs a system that forks, and what the extras `all` and `test` install.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.runner import Trace, is_noticed, prepare, traced
+
+PACKAGE = Path(__file__).parents[2] / "core" / "rerankkit"
+KNOWN = Path(__file__).parent / "survivors.toml"
+
+REPLIES = ("parse_response", "error_message", "error_class", "is_retryable", "request_id", "mask", "authenticate")
+TARGETS: Mapping[str, tuple[str, ...]] = {  # functions and classes, by module; none: all of it
+    "retry": (),
+    "deadline": (),
+    "_deadline_stream": (),
+    "_io": (),
+    "provider": ("check_results", "Batch.halves", "Reply.after", "Provider.check_query"),
+    "_parsing": (),
+    "_content": (),
+    "_engine": (),
+    "_secret": (),
+    "service": (),
+    "_kendra_service": (*(f"KendraService.{name}" for name in (*REPLIES, "error", "forget_credentials")), "error_type"),
+    "providers/_keyed": (*(f"KeyedProvider.{name}" for name in REPLIES),),
+    "providers/cohere": (*(f"Cohere.{name}" for name in REPLIES), "_Cohere", "_spans", "_checked_span", "_tokens"),
+    "providers/voyage": (*(f"Voyage.{name}" for name in REPLIES), "_Voyage", "_listed"),
+    "providers/pinecone": (*(f"Pinecone.{name}" for name in REPLIES), "_Pinecone"),
+    "providers/kendra": (*(f"Kendra.{name}" for name in REPLIES), "_Rescore", "_positions"),
+}
+TESTS = (
+    "tests/unit",
+    "tests/contract/test_errors.py",
+    "tests/contract/test_ranking.py",
+    "tests/contract/test_replies.py",
+    "tests/contract/test_secrets.py",
+    "tests/integration/test_deadline.py",
+    "tests/integration/test_retries.py",
+)
+
+
+def main() -> None:
+    options = _options()
+    chosen = list(_chosen(options.targets))
+    files = {mutant.module: _file(mutant.module) for mutant in chosen}
+    prepare()
+    print(f"{len(chosen)} mutants; finding out which tests run which lines ...", flush=True)
+    trace = traced(list(files.values()), options.tests)
+    print(f"{len(trace.seconds)} tests, {sum(trace.seconds.values()):.0f} s; left out as they fail: {sorted(trace.failed)}")
+    survivors = _survivors(chosen, trace, options.seconds)
+    sys.exit(_report(chosen, survivors))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m tests.mutation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("targets", nargs="*", default=list(TARGETS), metavar="module[:function,...]")
+    parser.add_argument("--tests", nargs="+", default=TESTS, metavar="PATH", help="files or folders of tests to run")
+    parser.add_argument("--seconds", type=float, default=30, help="of tests to run for one mutant at most (30)")
+    return parser.parse_intermixed_args()
+
+
+def _chosen(targets: list[str]) -> Iterator[Mutant]:
+    for target in targets:
+        module, _, functions = target.partition(":")
+        wanted = tuple(functions.split(",")) if functions else TARGETS[module]
+        name = f"rerankkit.{module}".replace("/", ".")
+        file = _file(name)
+        yield from (
+            mutant
+            for mutant in mutants(name, file.read_text("utf-8"), str(file))
+            if not wanted or mutant.name.startswith(wanted)
+        )
+
+
+def _file(module: str) -> Path:
+    return PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def _survivors(chosen: list[Mutant], trace: Trace, seconds: float) -> list[Mutant]:
+    """The mutants that no test notices, told as they are found."""
+    started = time.monotonic()
+    survivors: list[Mutant] = []
+    for number, mutant in enumerate(chosen, 1):
+        tests = trace.chosen(str(_file(mutant.module)), mutant, seconds)
+        if not is_noticed(mutant, tests):
+            survivors.append(mutant)
+            print(f"\rsurvived {len(tests)} tests: {mutant}", flush=True)
+        if os.isatty(1) or number % 100 == 0:
+            print(f"\r{number} of {len(chosen)}, {time.monotonic() - started:.0f} s", end="", flush=True)
+    return survivors
+
+
+def _report(chosen: list[Mutant], survivors: list[Mutant]) -> int:
+    """A table by module, and how many survivors there are that have no reason to be."""
+    reasons = tomllib.loads(KNOWN.read_text("utf-8"))
+    print("\n\n| module | mutants | killed | survived | killed % |\n|---|---|---|---|---|")
+    for module in dict.fromkeys(mutant.module for mutant in chosen):
+        _print_row(module, chosen, survivors)
+    _print_row("", chosen, survivors)
+    print("\n| survivor | reason |\n|---|---|")
+    for mutant in survivors:
+        print(f"| `{mutant}` | {_reason(mutant, reasons) or 'none known'} |".replace("||", r"\|\|"))
+    unknown = sum(not _reason(mutant, reasons) for mutant in survivors)
+    print(f"\n{unknown} survivors without a reason")
+    return min(unknown, 1)
+
+
+def _reason(mutant: Mutant, reasons: Mapping[str, Mapping[str, str]]) -> str | None:
+    return reasons.get(mutant.module, {}).get(f"{mutant.name}: {mutant.change}")
+
+
+def _print_row(module: str, chosen: list[Mutant], survivors: list[Mutant]) -> None:
+    count = sum(mutant.module.startswith(module) for mutant in chosen)
+    alive = sum(mutant.module.startswith(module) for mutant in survivors)
+    print(f"| {module or 'all'} | {count} | {count - alive} | {alive} | {100 * (count - alive) / max(1, count):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
