@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,15 @@ from rerankkit import (
     Retry,
     ServerError,
 )
-from rerankkit.retry import MOST_KEPT, Attempts, RetryBudget, forbids_retry, retry_after, until_reset
+from rerankkit.retry import (
+    MOST_KEPT,
+    Attempts,
+    RetryBudget,
+    check_retry,
+    forbids_retry,
+    retry_after,
+    until_reset,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -82,6 +91,30 @@ def test_a_reset_is_a_moment_to_come(reset: str | None, expected: float | None) 
     assert until_reset({} if reset is None else {"x-ratelimit-reset": reset}, NOW) == expected
 
 
+def test_the_usual_retry_is_what_the_documentation_says() -> None:
+    assert Retry() == Retry(attempts=3, base_delay=0.1, rate_limit_delay=1.0, max_delay=5.0, budget=100)
+    assert check_retry(None) == Retry()
+    assert check_retry(retry := Retry(attempts=7)) is retry
+
+
+def test_delays_may_be_zero() -> None:
+    retry = Retry(base_delay=0, rate_limit_delay=0.0, max_delay=0)
+    assert (retry.base_delay, retry.rate_limit_delay, retry.max_delay) == (0, 0.0, 0)
+
+
+@pytest.mark.parametrize("name", ["base_delay", "rate_limit_delay", "max_delay"])
+@pytest.mark.parametrize("value", [-0.001, math.inf, math.nan, True, "1", None])
+def test_a_delay_is_a_finite_number_of_seconds(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{name} must be a finite number of seconds, at least 0, got {value!r}$"):
+        Retry(**{name: value})
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 1.5, True, None])
+def test_attempts_are_a_whole_number(attempts: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^attempts must be a whole number at least 1, got {attempts!r}$"):
+        Retry(attempts=attempts)
+
+
 def test_backoff_doubles_up_to_its_bound_with_full_jitter() -> None:
     retry = Retry(attempts=9, base_delay=0.1, max_delay=1.0)
     error = ServerError("x")
@@ -127,7 +160,8 @@ def test_a_budget_is_off_at_half_and_on_again_after_enough_successes() -> None:
     budget.fail()
     assert not budget.allows_retry
     budget.succeed(0)
-    assert budget.allows_retry, "5.1 tokens are more than half"
+    assert repr(budget) == "<RetryBudget: 5.1 of 10 tokens left>"
+    assert budget.allows_retry, "that is more than half"
 
 
 def test_a_budget_neither_overflows_nor_goes_into_debt() -> None:
@@ -144,6 +178,7 @@ def test_no_budget_is_never_exhausted() -> None:
     budget = RetryBudget(None)
     for _ in range(1_000):
         budget.fail()
+        budget.succeed(1)
     assert budget.allows_retry
     assert repr(budget) == "<RetryBudget: unlimited>"
 
@@ -158,6 +193,28 @@ def test_what_heals_costs_nothing() -> None:
             attempts.sent += 1
         attempts.succeed()
     assert repr(budget) == "<RetryBudget: 100.0 of 100 tokens left>"
+
+
+def test_a_failure_that_heals_gives_its_own_token_back_and_no_other() -> None:
+    budget = RetryBudget(10)
+    for _ in range(3):
+        budget.fail()
+    Attempts(Retry(), budget).succeed()
+    assert repr(budget) == "<RetryBudget: 7.1 of 10 tokens left>"
+    attempts = Attempts(Retry(), budget)
+    assert attempts.delay(ServerError("x")) is not None
+    attempts.succeed()
+    assert repr(budget) == "<RetryBudget: 7.2 of 10 tokens left>"
+
+
+def test_the_attempts_know_how_many_there_were_and_how_the_last_one_failed() -> None:
+    attempts = Attempts(Retry(), RetryBudget(None))
+    assert (attempts.sent, attempts.last) == (1, None)
+    attempts.sent = 2
+    error = ServerError("x")
+    attempts.delay(error)
+    assert attempts.last is error
+    assert error.attempts == 2
 
 
 def test_what_cannot_heal_takes_no_token() -> None:
@@ -187,6 +244,21 @@ def test_as_many_stale_connections_as_can_be_are_replaced_at_once_and_free_of_ch
         attempts.sent += 1
     assert attempts.delay(stale) is None
     assert stale.attempts == MOST_KEPT + 1
+
+
+def test_a_replaced_connection_leaves_all_attempts_and_no_more() -> None:
+    stale = APIConnectionError("x")
+    stale.stale = True
+    attempts = Attempts(Retry(attempts=2), RetryBudget(None))
+    assert attempts.delay(stale) == 0.0
+    attempts.sent += 1
+    assert attempts.delay(APIConnectionError("x")) is not None
+    attempts.sent += 1
+    assert attempts.delay(APIConnectionError("x")) is None
+
+
+def test_a_new_connection_that_fails_is_an_attempt() -> None:
+    assert Attempts(Retry(attempts=1), RetryBudget(None)).delay(APIConnectionError("x")) is None
 
 
 @pytest.mark.parametrize("budget", [0, -1, 1.5, True, "100"])
