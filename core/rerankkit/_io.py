@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
@@ -175,11 +175,11 @@ ASYNC: IO = _Async()
 
 
 def _results(futures: Sequence[Future[T]]) -> list[T]:
-    """All results, or the first failure."""
-    wait(futures, return_when=FIRST_EXCEPTION)
-    failure = next((future.exception() for future in futures if future.done() and future.exception()), None)
-    if failure is not None:
-        raise failure
+    """All results, or the first failure; what others gave up because of it is none, and may be known before it."""
+    for future in as_completed(futures):
+        failure = future.exception()
+        if failure is not None and not isinstance(failure, CancelledError):
+            raise failure
     return [future.result() for future in futures]
 
 

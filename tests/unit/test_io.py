@@ -83,6 +83,26 @@ def test_nested_groups_give_the_innermost_failure(colour: str) -> None:
         finish(colour, work)
 
 
+def test_the_failure_of_a_nested_group_is_told_and_not_what_others_gave_up_for_it(colour: str) -> None:
+    async def work(io: IO) -> None:
+        async def fails() -> None:
+            raise LookupError("deep")
+
+        async def inner() -> None:
+            try:
+                await io.gather([fails, fails], 2)
+            finally:
+                time.sleep(0.05)  # noqa: ASYNC251 -- in this time the others learn of it and give up
+
+        async def waits() -> None:
+            await io.sleep(5)
+
+        await io.gather([waits, inner, waits], 3)
+
+    with pytest.raises(LookupError, match="deep"):
+        finish(colour, work)
+
+
 def test_context_variables_reach_the_jobs(colour: str) -> None:
     name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
     name.set("the caller's")
