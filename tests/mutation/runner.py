@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
@@ -68,14 +68,23 @@ class Trace:
     failed: set[str] = field(default_factory=set)
 
     def chosen(self, file: str, mutant: Mutant, most: float) -> dict[str, float]:
-        """The tests that can notice *mutant*, up to *most* seconds of them: a case of each test first, the quickest first."""
+        """The tests that can notice *mutant*, up to *most* seconds: the quickest, then the quickest case of each other."""
         lines = mutant.lines or {line for name, line in self.tests if name == file}
         found = set[str]().union(*(self.tests.get((file, line), ()) for line in lines)) - self.failed
         cases = sorted(found, key=lambda test: (self.seconds[test], test))
-        first = {test.partition("[")[0]: test for test in reversed(cases)}
+        quick = self._within(most / 2, cases)
+        known = {test.partition("[")[0] for test in quick}
+        others = {test.partition("[")[0]: test for test in reversed(cases) if test.partition("[")[0] not in known}
+        further = sorted(others.values(), key=cases.index)
+        return self._within(most, [*quick, *further, *cases[len(quick) :]])
+
+    def _within(self, most: float, tests: Iterable[str]) -> dict[str, float]:
+        """The first of *tests* that take up to *most* seconds together, and one in any case."""
         chosen: dict[str, float] = {}
-        for test in dict.fromkeys((*sorted(first.values(), key=cases.index), *cases)):
-            if chosen and sum(chosen.values()) + self.seconds[test] > most:
+        left = most
+        for test in dict.fromkeys(tests):
+            left -= self.seconds[test]
+            if chosen and left < 0:
                 break
             chosen[test] = self.seconds[test]
         return chosen

@@ -4,15 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Any
 
+import anyio
 import pytest
 
-from rerankkit._io import ASYNC, BLOCKING, IO, run
+from rerankkit import InvalidRequestError
+from rerankkit._io import _FAILED, ASYNC, BLOCKING, IO, check_loop, run
+from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
+
+REQUEST = HttpRequest("https://x.test", {}, b"")
+REPLY = HttpResponse(200, {}, b"")
+DEADLINE = Deadline(60)
+
+
+class Http:
+    """Answers at once, or when *wait* is over."""
+
+    def __init__(self, wait: Callable[[], Coroutine[Any, Any, Any]] | None = None) -> None:
+        self.sent: list[tuple[HttpRequest, Deadline]] = []
+        self.wait = wait
+
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        self.sent.append((request, deadline))
+        return REPLY
+
+    async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        if self.wait:
+            await self.wait()
+        return self.send(request, deadline)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return once it holds; ten seconds are an eternity."""
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends, "it never came to that"
+        time.sleep(0.01)
 
 
 def finish(colour: str, make: Callable[[IO], Coroutine[Any, Any, Any]]) -> Any:
@@ -116,6 +150,138 @@ def test_context_variables_reach_the_jobs(colour: str) -> None:
     assert finish(colour, work) == ["the caller's"] * 3
 
 
+@pytest.mark.parametrize(("count", "limit"), [(1, 8), (3, 1)])
+def test_what_goes_one_after_another_stays_in_the_callers_thread(colour: str, count: int, limit: int) -> None:
+    async def work(io: IO) -> list[threading.Thread]:
+        async def job() -> threading.Thread:
+            return threading.current_thread()
+
+        return await io.gather([job] * count, limit)
+
+    assert finish(colour, work) == [threading.current_thread()] * count
+
+
+def test_threads_have_names_that_say_whose_they_are() -> None:
+    async def job() -> str:
+        return threading.current_thread().name
+
+    async def offloaded() -> str:
+        return await BLOCKING.offload(lambda: threading.current_thread().name, Deadline(5))
+
+    for name in (*run(BLOCKING.gather([job] * 2, 2)), run(offloaded())):
+        assert name.startswith("rerankkit_")
+
+
+def test_a_failure_stops_what_has_not_begun_and_what_waits(colour: str) -> None:
+    begun: list[int] = []
+    ended: list[str] = []
+
+    async def work(io: IO) -> None:
+        async def job(number: int) -> None:
+            begun.append(number)
+            if number == 1:
+                raise LookupError("one")
+            try:
+                await io.sleep(30)
+            except BaseException as error:
+                ended.append(type(error).__name__)
+                raise
+
+        await io.gather([lambda number=number: job(number) for number in range(20)], 2)
+
+    before = threading.active_count()
+    with pytest.raises(LookupError):
+        finish(colour, work)
+    until(lambda: threading.active_count() <= before)
+    assert ended == ["CancelledError"] * len(ended)
+    assert 0 in begun
+    assert len(begun) == len(ended) + 1 <= 3
+
+
+def test_a_request_is_not_sent_once_another_has_failed() -> None:
+    http = Http()
+    failed = threading.Event()
+
+    async def send() -> HttpResponse:
+        return await BLOCKING.send(http, REQUEST, DEADLINE)  # type: ignore[arg-type]
+
+    assert run(send()) is REPLY
+    for is_set in (False, True):
+        context = contextvars.copy_context()
+        context.run(_FAILED.set, failed)
+        if is_set:
+            failed.set()
+            with pytest.raises(CancelledError):
+                context.run(run, send())
+        else:
+            assert context.run(run, send()) is REPLY
+    assert http.sent == [(REQUEST, DEADLINE)] * 2
+
+
+def test_a_wait_ends_once_another_has_failed() -> None:
+    failed = threading.Event()
+    failed.set()
+    context = contextvars.copy_context()
+    context.run(_FAILED.set, failed)
+    with pytest.raises(CancelledError):
+        context.run(run, BLOCKING.sleep(30))
+
+
+# In an event loop
+
+
+def test_a_request_in_a_loop_ends_with_its_deadline() -> None:
+    async def scenario() -> None:
+        assert await ASYNC.send(Http(), REQUEST, DEADLINE) is REPLY  # type: ignore[arg-type]
+        with pytest.raises(TimeoutError):
+            await ASYNC.send(Http(asyncio.Event().wait), REQUEST, Deadline(0.05))  # type: ignore[arg-type]
+        with pytest.raises(TimeoutError):
+            await ASYNC.send(Http(asyncio.Event().wait), REQUEST, Deadline(-1))  # type: ignore[arg-type]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ending", [None, LookupError("while it was cleaning up")], ids=["well", "badly"])
+def test_a_cancelled_request_cleans_up_before_it_is_gone(ending: Exception | None) -> None:
+    """Shielded from scopes, as HTTP libraries do it."""
+    cleaned: list[str] = []
+    unseen: list[Any] = []
+
+    async def job() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await asyncio.sleep(0.02)
+            cleaned.append("up")
+            if ending:
+                raise ending
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unseen.append(told))
+        task = asyncio.create_task(ASYNC.send(Http(job), REQUEST, DEADLINE))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert cleaned == ["up"]
+        del task
+        gc.collect()
+
+    asyncio.run(scenario())
+    assert unseen == []
+
+
+def test_a_loop_is_needed_and_what_to_do_without_one_is_told() -> None:
+    async def inside() -> None:
+        check_loop()
+
+    asyncio.run(inside())
+    with pytest.raises(InvalidRequestError, match=r"need asyncio's event loop.*trio\.to_thread\.run_sync") as caught:
+        check_loop()
+    assert caught.value.__suppress_context__
+
+
 def test_offloaded_work_gives_its_result_or_its_error(colour: str) -> None:
     async def work(io: IO) -> int:
         return await io.offload(lambda: 6 * 7, Deadline(1))
@@ -152,6 +318,39 @@ def test_offloaded_work_cannot_outlast_the_deadline_in_a_loop() -> None:
 
     with pytest.raises(TimeoutError):
         asyncio.run(scenario())
+
+
+def test_offloaded_work_is_not_waited_for_after_the_deadline() -> None:
+    release = threading.Event()
+    with pytest.raises(TimeoutError):
+        run(BLOCKING.offload(lambda: release.wait(30), Deadline(0.05)))
+    assert not release.is_set()
+    release.set()
+
+
+def test_offloaded_work_knows_the_callers_context(colour: str) -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
+    name.set("the caller's")
+
+    async def work(io: IO) -> str:
+        return await io.offload(name.get, Deadline(5))
+
+    assert finish(colour, work) == "the caller's"
+
+
+def test_a_coroutine_that_is_found_out_is_closed() -> None:
+    closed: list[bool] = []
+
+    async def wrong() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            closed.append(True)
+
+    coroutine = wrong()
+    with pytest.raises(RuntimeError):
+        run(coroutine)
+    assert closed == [True]
 
 
 def test_a_coroutine_that_awaits_something_else_is_found_out() -> None:

@@ -263,5 +263,6 @@ def test_a_new_connection_that_fails_is_an_attempt() -> None:
 
 @pytest.mark.parametrize("budget", [0, -1, 1.5, True, "100"])
 def test_a_budget_is_a_whole_number_or_none(budget: Any) -> None:
-    with pytest.raises(InvalidRequestError, match="budget must be a whole number at least 1, got .*; pass None for no budget"):
+    hint = "pass None for no budget, or attempts=1 for no retries"
+    with pytest.raises(InvalidRequestError, match=f"^budget must be a whole number at least 1, got {budget!r}; {hint}$"):
         Retry(budget=budget)
