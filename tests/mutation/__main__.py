@@ -45,12 +45,14 @@ TARGETS: Mapping[str, tuple[str, ...]] = {  # functions and classes, by module; 
     "providers/kendra": (*(f"Kendra.{name}" for name in REPLIES), "_Rescore", "_positions"),
 }
 TESTS = (
-    "tests/unit",
-    "tests/contract/test_errors.py",
-    "tests/contract/test_ranking.py",
-    "tests/contract/test_replies.py",
-    "tests/contract/test_secrets.py",
-    "tests/integration/test_deadline.py",
+    *(
+        f"tests/unit/test_{name}.py"
+        for name in (
+            *("content", "deadline", "engine", "error_replies", "input", "io", "kendra", "network", "planning"),
+            *("providers", "replies", "retry", "secret"),
+        )
+    ),
+    *(f"tests/contract/test_{name}.py" for name in ("errors", "ranking", "replies", "secrets")),
     "tests/integration/test_retries.py",
 )
 
@@ -100,7 +102,7 @@ def _survivors(chosen: list[Mutant], trace: Trace, seconds: float) -> list[Mutan
     survivors: list[Mutant] = []
     for number, mutant in enumerate(chosen, 1):
         tests = trace.chosen(str(_file(mutant.module)), mutant, seconds)
-        if not is_noticed(mutant, tests):
+        if not is_noticed(mutant, trace, tests):
             survivors.append(mutant)
             print(f"\rsurvived {len(tests)} tests: {mutant}", flush=True)
         if os.isatty(1) or number % 100 == 0:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,16 +27,11 @@ from tests.mutation.mutants import Mutant
 
 FOREIGN = (  # imported by the tests and no part of the package; whatever else they import, each child imports anew
     "anyio",
-    "boto3",
     "botocore.endpoint_provider",
     "botocore.session",
-    "bm25s",
     "httptools",
     "httpx",
     "httpx2",
-    "langchain_core.documents",
-    "langchain_core.load",
-    "llama_index.core.schema",
     "hypothesis",
     "orjson",
     "pydantic",
@@ -50,7 +45,7 @@ OPTIONS = (
     *("-p", "pytest_timeout", "-p", "rerankkit.testing.plugin"),
 )
 ELSEWHERE = "not langchain and not llamaindex"  # they go through the same lines as core does
-PATIENCE = 5, 30.0  # times as long as before, and seconds more: a busy machine is not a mutant noticed
+PATIENCE = 5, 12.0  # times as long as before, and seconds more: a busy machine is not a mutant noticed
 
 
 @dataclass
@@ -157,19 +152,33 @@ def _write_trace(name: str, files: frozenset[str], tests: Sequence[str]) -> int:
     return code
 
 
-def is_noticed(mutant: Mutant, chosen: Mapping[str, float]) -> bool:
+def is_noticed(mutant: Mutant, trace: Trace, chosen: Mapping[str, float]) -> bool:
     """Whether one of the *chosen* tests fails, or does not end, with *mutant*."""
-    if not chosen:
-        return False
     times, more = PATIENCE
-    return _run(lambda: _judge(mutant, list(chosen)), times * sum(chosen.values()) + more) != 0
+    return any(
+        _run(lambda some=some: _judge(mutant, some), times * sum(chosen[test] for test in some) + more) != 0
+        for some in _closest_first(trace, chosen)
+        if some
+    )
+
+
+def _closest_first(trace: Trace, chosen: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The tests of the two files that most of all have to do with it, which most often suffice, and those of the others."""
+    whole = Counter(map(_file, trace.seconds))
+    chosen = list(chosen)
+    share = {file: count / whole[file] for file, count in Counter(map(_file, chosen)).items()}
+    closest = sorted(share, key=lambda file: -share[file])[:2]
+    return [test for test in chosen if _file(test) in closest], [test for test in chosen if _file(test) not in closest]
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _judge(mutant: Mutant, chosen: Sequence[str]) -> int:
     usual = SourceFileLoader.get_code
     SourceFileLoader.get_code = lambda self, name: mutant.code if name == mutant.module else usual(self, name)
-    files = dict.fromkeys(test.partition("::")[0] for test in chosen)
-    return int(pytest.main([*OPTIONS, "-x", *files], plugins=[_Only(chosen)]))
+    return int(pytest.main([*OPTIONS, "-x", *dict.fromkeys(map(_file, chosen))], plugins=[_Only(chosen)]))
 
 
 def _run(job: Callable[[], int], seconds: float) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rerankkit._content import MAX_REPLY_BYTES, BrokenReplyError, Content, UnreadableReplyError
+from rerankkit._content import ACCEPTED, MAX_REPLY_BYTES, BrokenReplyError, Content, UnreadableReplyError
 
 TEXT = b'{"results": [' + b'{"index": 0, "relevance_score": 0.5}, ' * 5_000 + b"]}"
 
@@ -43,6 +43,20 @@ def test_what_was_asked_for_is_decoded(coding: str, encode: Callable[[bytes], by
     assert decoded(coding, encode(TEXT), size) == TEXT
 
 
+def test_nothing_else_is_asked_for() -> None:
+    assert ACCEPTED == "gzip, deflate"
+    content = Content({})
+    content.add(b"plain")
+    assert content.whole() == b"plain"
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_nothing_has_a_compressed_form_too(size: int) -> None:
+    for coding, encode in (("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", bare)):
+        assert decoded(coding, encode(b""), size) == b""
+    assert len(bare(b"")) == 2
+
+
 @pytest.mark.parametrize("coding", ["", "gzip", "deflate"])
 def test_no_content_is_no_content(coding: str) -> None:
     assert decoded(coding, b"", 1) == b""
@@ -67,8 +81,11 @@ def test_a_compressed_reply_that_is_cut_is_no_reply(coding: str, encode: Callabl
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_a_compressed_reply_that_is_damaged_is_no_reply(coding: str) -> None:
-    with pytest.raises(BrokenReplyError, match="damaged"):
+    with pytest.raises(BrokenReplyError, match="damaged") as caught:
         decoded(coding, b"\xff" * 100, 10)
+    assert isinstance(caught.value.__cause__, zlib.error)
+    with pytest.raises(BrokenReplyError, match="damaged"):
+        decoded("gzip", zlib.compress(TEXT), 1_000)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
