@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -15,7 +15,7 @@ from rerankkit.deadline import Deadline
 from rerankkit.provider import Batch, Prepared, Provider
 
 
-def tries(count: int) -> Callable[[Any], Any]:
+def tries(count: int) -> settings:
     """So many examples; no time limit for one, nothing kept on disk, and a failure prints how to repeat it."""
     return settings(max_examples=count, deadline=None, database=None, print_blob=True)
 
