@@ -47,7 +47,8 @@ ODD_TEXTS = ['"0.5"', '"1"', '""', '"g0"', '"\\ud83d\\ude00"', '"\\u0000"']
 OTHERS = ["true", "false", "null", "[]", "{}", "[0.5]", '{"a":1}', "[" * 50 + "]" * 50]
 NO_JSON = ["NaN", "Infinity", "-Infinity", "01", "+1", ".5", "0x1", '"\x00"', "'a'", '"', "undefined", "", '{"a":' * 5_000]
 NO_MATTER = ["[" * 300 + "]" * 300, '"\\ud800"', "9" * 4_301, "0." + "9" * 5_000]  # JSON that not every reader takes
-odd_values = st.sampled_from([*(ODD_NUMBERS + ODD_TEXTS + OTHERS) * 3, *NO_JSON, *NO_MATTER]).map(Raw)
+ODD_VALUES = [Raw(value) for value in (ODD_NUMBERS + ODD_TEXTS + OTHERS) * 3 + NO_JSON + NO_MATTER]
+odd_values = st.sampled_from(ODD_VALUES)
 names = st.sampled_from(["results", "data", "ResultItems", "index", "score", "Score", "model", "usage", "id", "new"])
 
 
@@ -56,7 +57,7 @@ def damaged(draw: st.DrawFn, value: Any, most: int = 3) -> str:
     """*value* as JSON text with up to *most* changes: other values, members more or fewer or twice, another order."""
     holder = [tree_of(value)]
     for _ in range(draw(st.integers(0, most))):
-        inside, position = draw(st.sampled_from(list(_places(holder))))
+        inside, position = draw(st.sampled_from(list(places(holder))))
         change = draw(st.sampled_from([_replace, *_changes(inside[position])]))
         inside[position] = change(draw, copy.deepcopy(inside[position]))
     return written(holder[0])
@@ -65,12 +66,12 @@ def damaged(draw: st.DrawFn, value: Any, most: int = 3) -> str:
 Change = Callable[[st.DrawFn, Any], Any]
 
 
-def _places(tree: Any) -> Iterator[tuple[list[Any], int]]:
+def places(tree: Any) -> Iterator[tuple[list[Any], int]]:
     """Each place where a value stands: the list it is in, and its position there."""
     for position, value in enumerate(tree if isinstance(tree, list) else ()):
         if not isinstance(tree, Members) and not (isinstance(tree, Member) and position == 0):
             yield tree, position
-        yield from _places(value)
+        yield from places(value)
 
 
 def _changes(value: Any) -> list[Change]:
