@@ -43,7 +43,7 @@ def hidden(given: str | SecretValue | None) -> SecretValue | None:
     """*given*, which does not show itself from here on: the first thing that a constructor does with a key."""
     if given is None or hasattr(given, "get_secret_value"):
         return cast("SecretValue | None", given)
-    return Hidden(given)  # type: ignore[arg-type]
+    return Hidden(given)
 
 
 class Secret:

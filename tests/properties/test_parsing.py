@@ -80,7 +80,7 @@ def parsed(provider: Provider, batch: Batch, content: bytes) -> Reply | None:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 @given(data=st.data())
-@tries(400)
+@tries(600)
 def test_a_reply_is_read_as_the_oracle_reads_it_or_refused(service: Service, data: st.DataObject) -> None:
     batch = data.draw(batches(service))
     check(service, batch, data.draw(bodies(service, batch)))

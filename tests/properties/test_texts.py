@@ -39,7 +39,7 @@ def by_hand(text: str) -> str:
 @given(text=texts)
 @example("\ud83d\ude00")
 @example("\ufeff\ud800")
-@tries(500)
+@tries(300)
 def test_mending_replaces_halves_of_characters_and_nothing_else(text: str) -> None:
     assert mended(text) == by_hand(text)
     assert mended(mended(text)) == mended(text)
@@ -69,7 +69,7 @@ def repaired(tree: Any) -> Any:
 
 
 @given(payload=st.dictionaries(names, trees, max_size=4))
-@tries(400)
+@tries(250)
 def test_a_payload_is_encoded_as_it_is_but_for_halves_of_characters_which_are_counted(payload: dict[str, Any]) -> None:
     content, warnings = encode(payload)
     assert json.loads(content.decode()) == repaired(payload)
@@ -92,12 +92,13 @@ def test_what_has_no_json_form_is_the_callers_error(payload: Any, bad: object) -
 
 
 @given(text=controls | any_text)
-@tries(500)
+@tries(300)
 def test_what_kendra_is_sent_holds_no_character_that_it_refuses(text: str) -> None:
     clean = printable(text)
     assert not any(unicodedata.category(char).startswith("C") for char in clean)
     assert clean.encode().decode() == clean
     assert printable(clean) == clean
+    assert clean == text or ("  " not in clean and clean == clean.strip()), "a run becomes one space, and none at an end"
     assert (
         clean.split()
         == re.sub("|".join({char for char in text if unicodedata.category(char)[0] == "C"} or "\0"), " ", text).split()
@@ -105,7 +106,7 @@ def test_what_kendra_is_sent_holds_no_character_that_it_refuses(text: str) -> No
 
 
 @given(text=st.text("ab \u00a0\u3042\N{GRINNING FACE}", max_size=60), most=st.integers(2, 40))
-@tries(500)
+@tries(300)
 def test_a_text_is_cut_at_a_words_end_and_only_if_it_is_too_long(text: str, most: int) -> None:
     short = shortened(text, most)
     assert utf16_units(short) <= most

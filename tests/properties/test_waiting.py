@@ -36,7 +36,7 @@ headers = st.dictionaries(st.sampled_from(NAMES), values)
 
 
 @given(headers=headers)
-@tries(1_500)
+@tries(600)
 def test_any_wish_is_a_finite_number_of_seconds_or_none(headers: dict[str, str]) -> None:
     seconds = retry_after(headers, NOW)
     assert seconds is None or (type(seconds) is float and 0 <= seconds < math.inf)
