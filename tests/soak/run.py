@@ -21,8 +21,9 @@ from integration.reliability.mixture import TRANSIENT
 from rerankkit import Client, DeadlineExceededError, ProviderError, RerankError, RerankResponse
 from soak.measure import Durations, Rest
 
-LAPS = 20  # rests of a run
-LAP = 5_000  # calls between two rests where only the time is given
+LAPS = 20  # of a run, with a rest after each
+SHORTEST_LAP = 500  # calls
+LAP = 5_000  # calls, where only the time is given
 
 
 class Tally:
@@ -121,7 +122,7 @@ class Soak:
     def go_on(self, calls: int, minutes: float | None, tell: Callable[[Rest], None]) -> None:
         """Make *calls*, or as many as *minutes* allow; *tell* is told at each rest."""
         started = time.monotonic()
-        lap = LAP if minutes else -(-calls // LAPS)
+        lap = LAP if minutes else max(SHORTEST_LAP, -(-calls // LAPS))
         while (time.monotonic() - started < minutes * 60) if minutes else self.tally.calls < calls:
             began, done = time.monotonic(), self.tally.calls
             self._lap(iter(range(done, done + lap if minutes else min(done + lap, calls))))

@@ -18,7 +18,7 @@ LATEST = 0.25  # seconds after the deadline
 
 @dataclass(frozen=True)
 class Promise:
-    """A promise, what was measured, and whether it was kept; None: it does not hold for such a run."""
+    """A promise, what was measured, and whether it was kept."""
 
     text: str
     measured: str
@@ -42,7 +42,7 @@ def promises(soak: Soak, faults: float) -> list[Promise]:
             f"{soak.before.descriptors}, then {soak.after.descriptors}",
             abs(descriptors) <= MOST_DESCRIPTORS,
         ),
-        Promise("threads as before", f"{soak.before.threads}, then {soak.after.threads}", threads == 0),
+        Promise("no thread more than before", f"{soak.before.threads}, then {soak.after.threads}", threads <= 0),
         Promise(
             f"calls end by their deadline and {LATEST} s", f"{max(0.0, tally.lateness):.3f} s late", tally.lateness <= LATEST
         ),
