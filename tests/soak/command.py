@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from helpers.services import SERVICES, Service
-from integration.reliability.cancelling import CONNECTIONS, storms
+from integration.reliability.cancelling import storms
 from integration.reliability.fault_server import FaultServer
 from rerankkit import Client
-from rerankkit._http import default_transport
+from rerankkit._http import MAX_CONNECTIONS, default_transport
 from soak.measure import Rest
 from soak.run import Soak
 from soak.summary import promises, table
@@ -100,4 +100,4 @@ def cancel(console: Console, services: list[Service], count: int, transport: str
                 asyncio.run(storms(client, stage, share, seed, tell))
     server.stop()
     ended = share * len(services)
-    console.print(f"{ended:,} calls ended before their answer; after each storm, {CONNECTIONS} at once were answered")
+    console.print(f"{ended:,} calls ended before their answer; after each storm, {MAX_CONNECTIONS} at once were answered")
