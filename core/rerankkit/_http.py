@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import ssl
+import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -181,9 +182,11 @@ class Http:
     @contextmanager
     def _translated(self, request: HttpRequest, timeout: Timeout) -> Generator[None]:
         library = load(self.transport).httpx
+        handled = sys.exception()
         try:
             yield
         except (library.HTTPError, ConnectionError, BrokenReplyError) as error:
+            _drop_frames(error, handled)
             if isinstance(error, library.TimeoutException) and not timeout.deadline.remaining():
                 raise TimeoutError(type(error).__name__) from error
             what = _what_failed(library, error)
@@ -354,6 +357,21 @@ def _can_heal(library: Any, error: Exception) -> bool:  # noqa: ANN401 -- a modu
 def _reason(error: Exception) -> str:
     """What the operating system said, where it did; the libraries' own words are vaguer."""
     return next((str(found) for found in _causes(error) if isinstance(found, OSError) and found.strerror), str(error))
+
+
+def _drop_frames(error: BaseException, stop: BaseException | None) -> None:
+    """Forget where in the library *error* and its causes arose, up to *stop*, which the caller was handling before.
+
+    A frame there may hold the bytes that were being sent, key and all, and error trackers record what frames hold.
+    """
+    left: list[BaseException | None] = [error]
+    seen = {id(stop)}
+    while left:
+        found = left.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            left += [found.__cause__, found.__context__]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -399,6 +399,19 @@ def test_tracebacks_with_locals_show_no_key(trial: Trial, name: str) -> None:
     assert_silent(*(text.replace(TEXT, "a text") for text in shown))
 
 
+@G2
+def test_the_callers_own_errors_keep_their_frames(service: Service, stage: Stage, colour: str) -> None:
+    stage.always(resets_after_request)
+    with Client(service.make(stage.url), retry=Retry(attempts=1)) as client:
+        try:
+            {}["nothing"]
+        except KeyError as own:
+            with pytest.raises(RerankError):
+                run(colour, client, "rerank", "q", ["a"])
+            frames = own.__traceback__
+    assert frames is not None
+
+
 WRONG: dict[str, dict[str, Any]] = {
     "base_url": {"base_url": "http://x.test"},
     "allow_http": {"allow_http": 3},
