@@ -36,7 +36,8 @@ class Script:
         opening: What happens on each connection before anything is read, such as a TLS handshake.
         faults: One for each of the next requests.
         always: For each request after those.
-        chance: How likely a request meets one of *kinds* instead; those meant for a connection's beginning are met there.
+        chance: How likely a request meets one of *kinds* instead, each of them as likely as the next; those meant for a
+            connection's beginning are met there.
         met: How often each fault was met, by its `label`.
         count: Requests that were read whole; a CONNECT to a proxy is none.
     """
@@ -66,7 +67,7 @@ class Script:
         if self.faults:
             return self.faults.popleft() if not at_accept or hasattr(self.faults[0], "at_accept") else None
         kinds = [kind for kind in self.kinds if hasattr(kind, "at_accept") == at_accept]
-        if kinds and self.random.random() < self.chance:
+        if kinds and self.random.random() < self.chance * len(kinds) / len(self.kinds):
             return self.random.choice(kinds)
         return self.always if hasattr(self.always, "at_accept") == at_accept else None
 

@@ -30,6 +30,7 @@ from integration.reliability.faults import Later, Status, says_nothing
 from integration.reliability.rows import row
 from integration.reliability.trial import open_sockets
 from rerankkit import Client, DeadlineExceededError, InvalidRequestError, RerankError, _sigv4
+from rerankkit._secret import hidden
 
 ASYNC_WAYS = [way for way in WAYS if way.colour == "async"]
 SYNC_WAYS = [way for way in WAYS if way.colour == "sync"]
@@ -316,7 +317,7 @@ def test_a_fork_during_the_first_calls_of_all_disturbs_neither_side(service: Ser
 def test_a_fork_while_another_thread_looks_for_credentials_disturbs_neither_side(
     service: Service, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = _sigv4._given(_sigv4.Keys.find("AKIDEXAMPLE", KEY, None))
+    found = _sigv4._given(_sigv4.Keys.find("AKIDEXAMPLE", hidden(KEY), None))
     looking, go_on = threading.Event(), threading.Event()
 
     def chain(profile: str | None) -> Any:
