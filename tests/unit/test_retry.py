@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -89,6 +90,12 @@ def test_only_a_pushback_that_is_negative_or_unreadable_forbids_a_retry(pushback
 def test_a_reset_is_a_moment_to_come(reset: str | None, expected: float | None) -> None:
     assert NOW.timestamp() == 1_795_176_000
     assert until_reset({} if reset is None else {"x-ratelimit-reset": reset}, NOW) == expected
+
+
+def test_a_date_is_told_from_the_present_moment() -> None:
+    soon = retry_after({"retry-after": format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)})
+    assert soon is not None
+    assert 3_500 < soon <= 3_600
 
 
 def test_the_usual_retry_is_what_the_documentation_says() -> None:
