@@ -28,15 +28,15 @@ class Hidden:
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: object) -> None:
         self._value = value
 
     def __repr__(self) -> str:
         return "Hidden('**********')"
 
     def get_secret_value(self) -> str:
-        """The key."""
-        return self._value
+        """The key; whether it is one is checked where it is kept."""
+        return cast("str", self._value)
 
 
 def hidden(given: str | SecretValue | None) -> SecretValue | None:
