@@ -82,7 +82,7 @@ SLOWNESSES = (
     Slowness(DRIPPED_HEADERS, "headers", Drip(b"HTTP/1.1 200 OK\r\n", b"X-Drip: 1\r\n")),
     Slowness(DRIPPED_HEADERS, "trailers", Drip(CHUNKED + b"0\r\n", b"X-Drip: 1\r\n")),
     Slowness(DRIPPED_HEADERS, "interim replies", Drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")),
-    Slowness(DRIPPED_HEADERS, "a flood of interim replies", Drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 20, pause=0.002)),
+    Slowness(DRIPPED_HEADERS, "a flood of interim replies", Drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2, pause=0.005)),
     Slowness(DRIPPED_GZIP, "gzip", DripsBody("gzip")),
     Slowness(DRIPPED_GZIP, "deflate", DripsBody("deflate")),
     Slowness(SLOW_UPLOAD, "upload", faults.hardly_reads, texts=BIG),

@@ -23,6 +23,7 @@ from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of, wait_until
 from rerankkit import Client, Retry, _http
+from rerankkit._wire import HttpRequest
 
 LATEST = 0.25  # seconds after the deadline
 QUERY = f"{TEXT} which?"
@@ -143,6 +144,7 @@ def starved() -> float:
 def warm(client: Client) -> None:
     """Do before anything is timed what takes its time once a process."""
     _http.ssl_context(client._http.transport)
+    client.provider.authenticate(HttpRequest(client.provider.base_url, {}, b""))  # imports botocore, for one
 
 
 def ranking(query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
