@@ -1,18 +1,17 @@
 """Mutation testing of what must not be wrong: retries, the deadline, the checks of replies, merging, and redaction.
 
-    python -m tests.mutation                        # from the checkout's root: all of it, about half an hour
+    python -m tests.mutation                        # from the checkout's root: all of it, about a quarter of an hour
     python -m tests.mutation retry _engine          # these modules
     python -m tests.mutation _engine:attempt,merge  # these functions of one
 
-A mutant is a module with one small change (mutants.py says which). It is run in a forked child, against the tests that
-run the changed line, quickest first: it is killed once one of them fails or does not end. Those that survive for a reason
+A mutant is a module with one small change (mutants.py says which). It meets the tests that run the changed line, quickest
+first, in a forked child (runner.py): it is killed once one of them fails or does not end. Those that survive for a reason
 are listed in survivors.toml. Needs a system that forks, and what the extras `all` and `test` install.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import tomllib
@@ -20,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants
-from tests.mutation.runner import Trace, is_noticed, prepare, traced
+from tests.mutation.runner import Collected, collect
 
 PACKAGE = Path(__file__).parents[2] / "core" / "rerankkit"
 KNOWN = Path(__file__).parent / "survivors.toml"
@@ -60,12 +59,8 @@ TESTS = (
 def main() -> None:
     options = _options()
     chosen = list(_chosen(options.targets))
-    files = {mutant.module: _file(mutant.module) for mutant in chosen}
-    prepare()
-    print(f"{len(chosen)} mutants; finding out which tests run which lines ...", flush=True)
-    trace = traced(list(files.values()), options.tests)
-    print(f"{len(trace.seconds)} tests, {sum(trace.seconds.values()):.0f} s; left out as they fail: {sorted(trace.failed)}")
-    survivors = _survivors(chosen, trace, options.seconds)
+    survivors: list[Mutant] = []
+    collect(options.tests, lambda collected: survivors.extend(_survivors(chosen, collected, options.seconds)))
     sys.exit(_report(chosen, survivors))
 
 
@@ -96,18 +91,19 @@ def _file(module: str) -> Path:
     return PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
 
 
-def _survivors(chosen: list[Mutant], trace: Trace, seconds: float) -> list[Mutant]:
+def _survivors(chosen: list[Mutant], collected: Collected, seconds: float) -> Iterator[Mutant]:
     """The mutants that no test notices, told as they are found."""
+    print(f"{len(chosen)} mutants; finding out which tests run which lines ...", flush=True)
+    trace = collected.traced(mutant.code.co_filename for mutant in chosen)
+    print(f"{len(trace.seconds)} tests, {sum(trace.seconds.values()):.0f} s; left out as they fail: {sorted(trace.failed)}")
     started = time.monotonic()
-    survivors: list[Mutant] = []
     for number, mutant in enumerate(chosen, 1):
-        tests = trace.chosen(str(_file(mutant.module)), mutant, seconds)
-        if not is_noticed(mutant, trace, tests):
-            survivors.append(mutant)
-            print(f"\rsurvived {len(tests)} tests: {mutant}", flush=True)
-        if os.isatty(1) or number % 100 == 0:
-            print(f"\r{number} of {len(chosen)}, {time.monotonic() - started:.0f} s", end="", flush=True)
-    return survivors
+        tests = trace.chosen(mutant, seconds)
+        if not collected.notice(mutant, trace, tests):
+            print(f"survived {len(tests)} tests: {mutant}", flush=True)
+            yield mutant
+        if number % 100 == 0:
+            print(f"{number} of {len(chosen)}, {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _report(chosen: list[Mutant], survivors: list[Mutant]) -> int:

@@ -151,14 +151,55 @@ def test_context_variables_reach_the_jobs(colour: str) -> None:
 
 
 @pytest.mark.parametrize(("count", "limit"), [(1, 8), (3, 1)])
-def test_what_goes_one_after_another_stays_in_the_callers_thread(colour: str, count: int, limit: int) -> None:
-    async def work(io: IO) -> list[threading.Thread]:
-        async def job() -> threading.Thread:
-            return threading.current_thread()
+def test_what_goes_one_after_another_stays_where_the_caller_is(colour: str, count: int, limit: int) -> None:
+    async def where() -> tuple[threading.Thread, Any]:
+        return threading.current_thread(), asyncio.current_task() if colour == "async" else None
 
-        return await io.gather([job] * count, limit)
+    async def work(io: IO) -> bool:
+        return await io.gather([where] * count, limit) == [await where()] * count
 
-    assert finish(colour, work) == [threading.current_thread()] * count
+    assert finish(colour, work)
+
+
+def test_a_failure_is_told_while_others_are_still_at_work() -> None:
+    release = threading.Event()
+
+    async def works() -> None:
+        release.wait(30)
+
+    async def fails() -> None:
+        raise LookupError("one")
+
+    try:
+        with pytest.raises(LookupError):
+            run(BLOCKING.gather([works, fails], 2))
+        assert not release.is_set()
+    finally:
+        release.set()
+
+
+def test_a_failure_ends_the_waits_of_nested_groups_as_well() -> None:
+    ended = threading.Semaphore(0)
+    both = threading.Barrier(3)
+
+    async def waits() -> None:
+        both.wait(10)
+        try:
+            await BLOCKING.sleep(30)
+        finally:
+            ended.release()
+
+    async def inner() -> None:
+        await BLOCKING.gather([waits, waits], 2)
+
+    async def fails() -> None:
+        both.wait(10)
+        raise LookupError("one")
+
+    with pytest.raises(LookupError):
+        run(BLOCKING.gather([inner, fails], 2))
+    for _ in range(2):
+        assert ended.acquire(timeout=10)
 
 
 def test_threads_have_names_that_say_whose_they_are() -> None:
