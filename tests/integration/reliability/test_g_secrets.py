@@ -172,7 +172,7 @@ def test_aws_keys_of_the_wrong_form_in_the_environment_are_refused_before_any_re
 
 G2 = row(
     "G2",
-    "whatever shows objects: repr, vars, copies, pickles, dumps, logs at DEBUG, tracebacks with locals, warnings, spans",
+    "whatever shows objects: repr, vars, copies, pickles, dumps, logs at DEBUG, tracebacks with locals, warnings",
     "shows no key and no token",
 )
 
