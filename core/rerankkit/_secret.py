@@ -63,13 +63,14 @@ class Secret:
         self._value = value
 
     @classmethod
-    def find(cls, given: SecretValue | None, service: str, names: Sequence[str]) -> Secret:
+    def find(cls, given: str | SecretValue | None, service: str, names: Sequence[str]) -> Secret:
         """The key the caller gave, or else the environment's.
 
         Raises:
             InvalidRequestError: There is none, or it has not the form of a key.
         """
-        secret = cls(None if given is None else given.get_secret_value(), service, names)
+        found = hidden(given)
+        secret = cls(None if found is None else found.get_secret_value(), service, names)
         secret.reveal()
         return secret
 

@@ -708,7 +708,7 @@ def test_a_look_may_take_no_longer_than_any_other_call(colour: str) -> None:
 def test_when_every_look_was_throttled_the_error_says_so(colour: str) -> None:
     with recorder(lambda _: error("ThrottlingException", 429)) as server, plans_of(server, retry=ONCE) as plans:
         with pytest.raises(DeadlineExceededError, match="the service was too busy to show it") as caught:
-            run(colour, plans, "wait_active", PLAN_ID, timeout=0.1, poll_seconds=0.02)
+            run(colour, plans, "wait_active", PLAN_ID, timeout=1, poll_seconds=0.02)
     assert isinstance(caught.value.__cause__, RateLimitError)
 
 

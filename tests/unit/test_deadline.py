@@ -281,7 +281,9 @@ def test_in_an_event_loop_a_timeout_is_told_of_its_connection() -> None:
 
     network = Loop()
     timeout = Timeout.until(Deadline(5))
-    found = asyncio.run(AsyncBackend(network).connect_tcp("x.test", 443, timeout, "127.0.0.9", ["an option"]))  # type: ignore[arg-type]
+    found = asyncio.run(
+        AsyncBackend(network, httpcore, lambda: False).connect_tcp("x.test", 443, timeout, "127.0.0.9", ["an option"])
+    )  # type: ignore[arg-type]
     assert found == "a stream"
     assert network.asked == [("x.test", 443, timeout, "127.0.0.9", ["an option"])]
     assert timeout.connected

@@ -52,6 +52,12 @@ def error_of(
     return service.make(URL, **options).error(HttpResponse(status, headers or {}, content))
 
 
+def told(status: int) -> str:
+    """What becomes of the text "what is wrong"."""
+    at = {404: " (at https://x.test/prefix)"}
+    return "a proxy on the way asks for a name and a password" if status == 407 else f"what is wrong{at.get(status, '')}"
+
+
 def text_of(error: ProviderError) -> str:
     return str(error.args[0])
 
@@ -62,7 +68,7 @@ def test_a_status_says_whose_fault_it_is_and_whether_it_can_heal(service: Servic
     error = error_of(service, status, b"what is wrong", {"content-type": "text/plain"})
     assert (type(error).__name__, error.retryable) == STATUSES[status]
     assert (error.provider, error.model, error.status_code) == (service.name, service.make(URL).model, status)
-    assert text_of(error) == ("what is wrong (at https://x.test/prefix)" if status == 404 else "what is wrong")
+    assert text_of(error).partition(": ")[0] == told(status)
     assert (error.request_id, error.retry_after) == (None, None)
 
 

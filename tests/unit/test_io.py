@@ -21,7 +21,7 @@ from rerankkit.deadline import Deadline
 
 REQUEST = HttpRequest("https://x.test", {}, b"")
 REPLY = HttpResponse(200, {}, b"")
-DEADLINE = Deadline(60)
+DEADLINE = Deadline(86_400)
 
 
 class Http:

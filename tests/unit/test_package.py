@@ -73,14 +73,6 @@ def test_a_call_brings_only_what_it_needs() -> None:
     assert "botocore" not in brought(f"import rerankkit; rerankkit.Kendra({'p' * 36!r}, region='us-east-1')")
 
 
-def test_constructing_connects_to_nothing() -> None:
-    program = (
-        "import socket; socket.socket.connect = socket.getaddrinfo = None; import rerankkit; "
-        "[rerankkit.connect(name, api_key='k') for name in ('cohere', 'voyage', 'pinecone')]"
-    )
-    assert "rerankkit" in brought(program)
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")

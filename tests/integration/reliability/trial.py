@@ -8,6 +8,7 @@ requests than attempts; I7 the caller's input as it was.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import time
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of, wait_until
 from rerankkit import Client, Retry, _http
-from rerankkit._wire import HttpRequest
 
 LATEST = 0.25  # seconds after the deadline
 QUERY = f"{TEXT} which?"
@@ -144,7 +144,8 @@ def starved() -> float:
 def warm(client: Client) -> None:
     """Do before anything is timed what takes its time once a process."""
     _http.ssl_context(client._http.transport)
-    client.provider.authenticate(HttpRequest(client.provider.base_url, {}, b""))  # imports botocore, for one
+    for name in ("auth", "awsrequest", "credentials", "session") if client.provider.auth_waits else ():
+        importlib.import_module(f"botocore.{name}")
 
 
 def ranking(query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
