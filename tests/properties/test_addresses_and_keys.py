@@ -191,8 +191,9 @@ def test_a_secret_is_in_nothing_that_shows_or_keeps_it(key: str, text: str) -> N
         f"{secret}",
         repr([secret]),
         repr(pickle.dumps(secret)),
-        secret.mask(f"{text}{key}{text}"),
+        secret.mask(f"{text}{key}{text}".encode("utf-8", "replace")).decode(),
     ]
     assert not any(key in part for part in shown)
     assert secret.reveal() == key
-    assert secret.mask(text) == text or "\\" in text
+    content = text.encode("utf-8", "replace")
+    assert secret.mask(content) == content or b"\\" in content
