@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from rerankkit import providers
 from rerankkit._checks import check_integer
-from rerankkit._http import Transport, check_transport
+from rerankkit._library import Transport, check_transport
 from rerankkit._secret import hidden
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError

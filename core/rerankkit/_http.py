@@ -1,41 +1,29 @@
-"""The connection pools of one client, and the only module that knows which HTTP library is in use.
+"""Requests over HTTP, sent through the pools of one client.
 
-One pool serves blocking calls, one more each event loop, and none crosses a fork.  Redirects are never followed:
-on another host they would carry key and texts along.
+None crosses a fork.  Redirects are never followed: on another host they would carry key and texts along.
 """
 
 from __future__ import annotations
 
-import asyncio
-import codecs
-import importlib
-import importlib.util
-import os
 import ssl
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import aclosing, closing, contextmanager, suppress
-from functools import cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Generator, Iterator
+from contextlib import aclosing, closing, contextmanager
+from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from rerankkit._content import ACCEPTED, BrokenReplyError, Content
-from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
-from rerankkit._endpoint import is_loopback
-from rerankkit._forking import UNDIVIDED
+from rerankkit._deadline_stream import Timeout
+from rerankkit._library import Transport, check_transport, default_transport, load
+from rerankkit._pools import Pools
 from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
-from rerankkit.retry import MOST_KEPT
-
-Transport: TypeAlias = Literal["httpx", "httpx2"]
 
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
-MAX_CONNECTIONS = 100  # of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters
 
 
 class TransportError(Exception):
@@ -50,55 +38,6 @@ class TransportError(Exception):
         super().__init__(message)
         self.can_heal = can_heal
         self.stale = stale
-
-
-class Library(NamedTuple):
-    """An HTTP library with httpx's interface, and the connection pool under it."""
-
-    httpx: Any
-    httpcore: Any
-
-
-@cache
-def load(name: Transport) -> Library:
-    try:
-        with UNDIVIDED:
-            codecs.lookup("idna")  # imported by the first look-up of a name otherwise
-            return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
-    except ModuleNotFoundError as error:
-        raise InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'") from error
-
-
-def check_transport(transport: Transport | None) -> Transport | None:
-    if transport not in (None, "httpx", "httpx2"):
-        raise InvalidRequestError(f"transport must be 'httpx', 'httpx2', or None for what is installed, got {transport!r}")
-    return transport
-
-
-@cache
-def default_transport() -> Transport:
-    """httpx2 where it is installed: the same interface, maintained, and much faster under concurrency."""
-    return "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
-
-
-@cache
-def ssl_context(name: Transport) -> ssl.SSLContext:
-    """Built once a process, with the first pool: it takes tens of milliseconds."""
-    with UNDIVIDED:  # OpenSSL has locks, too
-        context: ssl.SSLContext = load(name).httpx.create_ssl_context()
-    return context
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for *url*; never one for this machine itself."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    if is_loopback(host) or proxy_bypass(f"{host}:{port}"):
-        return None
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class Http:
@@ -124,7 +63,7 @@ class Http:
         timeout = Timeout.until(deadline)
         with self._translated(request, timeout):
             with _slot(self._open_pools().slots, deadline):
-                pool = self._open_pools().blocking(self)  # it may have been closed during the wait
+                pool = self._open_pools().blocking()  # it may have been closed during the wait
                 response = pool.handle_request(self._prepare(request, timeout))
                 timeout.answered = True
                 with closing(response):
@@ -137,8 +76,8 @@ class Http:
         """The same in the running event loop; the caller bounds it by *deadline*."""
         timeout = Timeout.until(deadline)
         with self._translated(request, timeout):
-            async with (await self._open_pools().of_loop(self)).slots:
-                found = await self._open_pools().of_loop(self)  # as above
+            async with (await self._open_pools().of_loop()).slots:
+                found = await self._open_pools().of_loop()  # as above
                 response = await found.pool.handle_async_request(self._prepare(request, timeout))
                 timeout.answered = True
                 async with aclosing(response):
@@ -157,7 +96,7 @@ class Http:
         self.close()  # first, so that calls under way open nothing more
         await self._pools.close_loop()
 
-    def _open_pools(self) -> _Pools:
+    def _open_pools(self) -> Pools:
         if self._closed:
             raise InvalidRequestError("this client is closed: make a new one")
         if not self._pools.is_own():
@@ -165,8 +104,8 @@ class Http:
             self._pools = self._new_pools()
         return self._pools
 
-    def _new_pools(self) -> _Pools:
-        pools = _Pools()
+    def _new_pools(self) -> Pools:
+        pools = Pools(self.base_url, self.transport)
         weakref.finalize(self, pools.abandon)  # whoever drops this object without closing it leaves nothing open
         return pools
 
@@ -198,98 +137,9 @@ class Http:
             ) from error
 
 
-_INHERITED: list[_Pools] = []
+_INHERITED: list[Pools] = []
 """Pools of a parent process.  Their sockets are the parent's: closing them, even by garbage collection, could
 write to its connections, and using them would read its answers."""
-
-
-class _LoopPool(NamedTuple):
-    """An event loop's pool.
-
-    Attributes:
-        slots: As many as the pool has connections. Others wait in line here: the library would look through all of them at
-            every step, and 2,000 calls at once, over httpx 0.28, were not through in half a minute.
-        keeper: The generator that closes the pool with the loop.
-    """
-
-    pool: Any
-    slots: asyncio.Semaphore
-    keeper: AsyncGenerator[None]
-
-
-class _Pools:
-    """The pools one process has opened for one client.
-
-    Attributes:
-        slots: One for each connection that blocking calls may have at a time.
-    """
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._closed = False
-        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        self._blocking: Any = None
-        self._of_loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-
-    def is_own(self) -> bool:
-        """Whether this process opened them."""
-        return self._pid == os.getpid()
-
-    def blocking(self, http: Http) -> Any:  # noqa: ANN401 -- the library's own transport
-        with self._lock:
-            if self._blocking is None:
-                self._blocking = _blocking_pool(http, lambda: self._closed)
-            return self._blocking
-
-    async def of_loop(self, http: Http) -> _LoopPool:
-        loop = asyncio.get_running_loop()
-        found = self._of_loops.get(loop)
-        if found is None:
-            self._forget_closed_loops()
-            pool = _loop_pool(http, lambda: self._closed)
-            found = self._of_loops[loop] = _LoopPool(pool, asyncio.Semaphore(MAX_CONNECTIONS), self._keep(loop, pool))
-            await anext(found.keeper)
-        return found
-
-    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- as above
-        """Closes *pool* with its loop, which ends the async generators that are still open before it closes."""
-        try:
-            yield
-        finally:
-            self._of_loops.pop(loop, None)
-            await _close_all(pool)
-
-    def _forget_closed_loops(self) -> None:
-        """Drop the pools of loops that were closed without ending their generators; nobody can close these pools now."""
-        for loop in [loop for loop in self._of_loops if loop.is_closed()]:
-            self._of_loops.pop(loop, None)
-
-    def close(self) -> None:
-        """Close what blocking calls opened, if this process did."""
-        if self.is_own():
-            self._closed = True
-            with self._lock:
-                pool, self._blocking = self._blocking, None
-            if pool is not None:
-                pool.close()
-
-    def abandon(self) -> None:
-        """Close everything: nobody can use it any more. Each loop closes what it has open in one of its next turns."""
-        self.close()
-        for loop in list(self._of_loops) if self.is_own() else ():
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._begin_closing, loop)
-
-    def _begin_closing(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._closing.add(loop.create_task(self.close_loop()))
-
-    async def close_loop(self) -> None:
-        """Close what the running loop opened, if this process did."""
-        found = self._of_loops.get(asyncio.get_running_loop()) if self.is_own() else None
-        if found is not None:
-            await found.keeper.aclose()
 
 
 @contextmanager
@@ -305,34 +155,6 @@ def _slot(slots: threading.Semaphore, deadline: Deadline) -> Generator[None]:
         yield
     finally:
         slots.release()
-
-
-def _blocking_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
-    library = load(http.transport)
-    pool = _open(http, library.httpx.HTTPTransport)
-    backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
-    # The library hands no network backend through to its pool; tests on real sockets hold these lines for each.
-    pool._pool._network_backend = backend  # noqa: SLF001 -- see above
-    return pool
-
-
-def _loop_pool(http: Http, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
-    library = load(http.transport)
-    pool = _open(http, library.httpx.AsyncHTTPTransport)
-    backend = AsyncBackend(pool._pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above
-    pool._pool._network_backend = backend  # noqa: SLF001 -- as above
-    return pool
-
-
-async def _close_all(pool: Any) -> None:  # noqa: ANN401 -- the library's own transport
-    """Close *pool* to its last connection, even if the loop is ending and cancels everything."""
-    connections = pool._pool.connections  # noqa: SLF001 -- as above
-    try:
-        await pool.aclose()
-    except asyncio.CancelledError:
-        for connection in connections:
-            await connection.aclose()
-        raise
 
 
 def _what_failed(library: Any, error: Exception) -> str:  # noqa: ANN401 -- a module
@@ -379,26 +201,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _open(http: Http, transport: Callable[..., Any]) -> Any:  # noqa: ANN401 -- the library's own transport
-    """A pool, by way of the environment's proxy.
-
-    Raises:
-        InvalidRequestError: The library cannot use that proxy; its address is not shown, it may hold a password.
-    """
-    proxy = proxy_for(http.base_url)
-    library = load(http.transport).httpx
-    limits = library.Limits(max_connections=None, max_keepalive_connections=MOST_KEPT)
-    try:
-        _ = urlsplit(proxy or "").port  # raises for one that cannot be
-        return transport(verify=ssl_context(http.transport), proxy=proxy, limits=limits)
-    except (ValueError, ImportError, library.InvalidURL):
-        scheme, host = (proxy or "").partition("://")[0], urlsplit(http.base_url).hostname
-    raise InvalidRequestError(
-        f"the environment's proxy for {host} ({scheme}://...) cannot be used: http:// and https:// can, socks5:// with the "
-        f"package socksio; correct HTTPS_PROXY or ALL_PROXY, or put {host} into NO_PROXY"
-    )
 
 
 def _reply(response: Any, content: bytes) -> HttpResponse:  # noqa: ANN401 -- the library's own Response

@@ -6,8 +6,9 @@ import logging
 
 from rerankkit import _engine
 from rerankkit._checks import check_integer, check_timeout
-from rerankkit._http import Http, Transport
+from rerankkit._http import Http
 from rerankkit._io import IO
+from rerankkit._library import Transport
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker

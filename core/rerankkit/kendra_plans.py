@@ -8,9 +8,10 @@ from dataclasses import replace
 from rerankkit import _engine
 from rerankkit._checks import check_timeout
 from rerankkit._closing import Closing
-from rerankkit._http import Http, Transport
+from rerankkit._http import Http
 from rerankkit._io import ASYNC, BLOCKING, run
 from rerankkit._kendra_service import KendraService
+from rerankkit._library import Transport
 from rerankkit._plan_answers import CreatedPlan, Pages, Plan, PlanSummary
 from rerankkit._plan_operations import Operations, aeach, each
 from rerankkit._plan_requests import check_page_size, checked_tag_keys, checked_tags, create_members, update_members

@@ -25,7 +25,7 @@ from pydantic import (
 
 from rerankkit import providers
 from rerankkit._connect import connect
-from rerankkit._http import Transport
+from rerankkit._library import Transport
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers.services import COHERE
 from integration.reliability.fault_server import FaultServer
 from rerankkit import Client
-from rerankkit._http import default_transport, load
+from rerankkit._library import default_transport, load
 from rerankkit.provider import Batch
 
 TEXTS = [f"{number:03} " + "ferry " * 166 for number in range(100)]

@@ -14,7 +14,8 @@ from helpers.services import SERVICES, Service
 from integration.reliability.cancelling import storms
 from integration.reliability.fault_server import FaultServer
 from rerankkit import Client
-from rerankkit._http import MAX_CONNECTIONS, default_transport
+from rerankkit._library import default_transport
+from rerankkit._pools import MAX_CONNECTIONS
 from soak.measure import Rest
 from soak.run import Soak
 from soak.summary import promises, table
@@ -75,6 +76,8 @@ def main(
 
         def tell(rest: Rest) -> None:
             bar.update(task, completed=rest.calls, told=str(rest), refresh=True)
+            if not console.is_terminal:
+                console.print(f"{rest.calls:,} calls: {rest}")
 
         with Soak(chosen, faults=faults, workers=workers, seed=seed, transport=transport) as soak:
             soak.go_on(calls, minutes, tell)

@@ -27,7 +27,7 @@ from rerankkit import (
     Retry,
 )
 from rerankkit._deadline_stream import DeadlineBackend, Timeout
-from rerankkit._http import proxy_for
+from rerankkit._library import proxy_for
 from rerankkit.deadline import Deadline
 
 

@@ -15,7 +15,7 @@ from integration.reliability.fault_server import Stage
 from integration.reliability.faults import Fault, Later, good
 from integration.reliability.mixture import Dripped, Together
 from rerankkit import Client, DeadlineExceededError
-from rerankkit._http import MAX_CONNECTIONS
+from rerankkit._pools import MAX_CONNECTIONS
 
 CROWD = 150  # calls of a storm: some wait for a connection
 LATE = 0.1  # seconds until the last of them is ended

@@ -20,7 +20,7 @@ from integration.reliability.fault_server import FaultServer, Kind, Stage
 from integration.reliability.faults import CHUNKED, Drip, DripsBody, Fault, Status
 from integration.reliability.rows import Row
 from integration.reliability.trial import QUERY, SOON, TEXTS, starved, warm
-from rerankkit import Client, Retry, _http
+from rerankkit import Client, Retry, _pools
 
 NAME = "rerank.test"  # what no name server knows
 BIG = ("x" * 1_000_000,) * 6  # more than the buffers of two sockets hold
@@ -216,7 +216,7 @@ def unknown_name() -> Iterator[Callable[[], None]]:
 @contextmanager
 def fewer_connections(number: int | None) -> Iterator[None]:
     """Clients that open their pools meanwhile have so many connections at most."""
-    with patch.object(_http, "MAX_CONNECTIONS", number or _http.MAX_CONNECTIONS):
+    with patch.object(_pools, "MAX_CONNECTIONS", number or _pools.MAX_CONNECTIONS):
         yield
 
 

@@ -14,7 +14,7 @@ from integration.reliability.faults import Fault, Talk, http
 from integration.reliability.rows import row
 from integration.reliability.tls_server import Certificates, tls_server
 from integration.reliability.trial import SOON, Trial
-from rerankkit import APIConnectionError, Client, InvalidRequestError, InvalidResponseError, _http, connect
+from rerankkit import APIConnectionError, Client, InvalidRequestError, InvalidResponseError, _library, connect
 
 CORE = [way for way in WAYS if way.package == "core"]
 G7 = row(
@@ -34,9 +34,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def _trusting(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CA is trusted, as a company's own is: by the usual variable."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-    _http.ssl_context.cache_clear()
+    _library.ssl_context.cache_clear()
     yield
-    _http.ssl_context.cache_clear()
+    _library.ssl_context.cache_clear()
 
 
 SERVERS: dict[str, tuple[Callable[[Certificates], ssl.SSLContext], str]] = {
@@ -77,7 +77,7 @@ def test_a_server_of_a_trusted_ca_is_used(trial: Trial, certificates: Certificat
 
 @G7
 def test_a_ca_that_was_not_named_is_not_trusted(trial: Trial, certificates: Certificates) -> None:
-    _http.ssl_context.cache_clear()
+    _library.ssl_context.cache_clear()
     with tls_server(certificates.good, trial.service.scored(score_of)) as server:
         assert "certificate verify failed" in str(trial(url=server.url).error)
     assert server.application_bytes == 0
@@ -102,7 +102,7 @@ def test_no_variable_switches_verification_off(
     trial: Trial, certificates: Certificates, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, SWITCHES[variable])
-    _http.ssl_context.cache_clear()
+    _library.ssl_context.cache_clear()
     with tls_server(certificates.self_signed, trial.service.scored(score_of)) as server:
         assert isinstance(trial(url=server.url).error, APIConnectionError)
     assert server.application_bytes == 0
@@ -116,7 +116,7 @@ def test_no_option_switches_verification_off(service: Service) -> None:
         service.make("https://x.test", verify=False)
     with pytest.raises(InvalidRequestError, match="no option 'verify'"):
         connect(f"{service.name}:{'p' * 36}", verify=False)
-    context = _http.ssl_context(_http.default_transport())
+    context = _library.ssl_context(_library.default_transport())
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 

@@ -23,7 +23,7 @@ from helpers.canaries import TEXT, assert_silent, key_options, shown_of
 from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of, wait_until
-from rerankkit import Client, Retry, _http
+from rerankkit import Client, Retry, _library
 
 LATEST = 0.25  # seconds after the deadline
 QUERY = f"{TEXT} which?"
@@ -143,7 +143,7 @@ def starved() -> float:
 
 def warm(client: Client) -> None:
     """Do before anything is timed what takes its time once a process."""
-    _http.ssl_context(client._http.transport)
+    _library.ssl_context(client._http.transport)
     for name in ("auth", "awsrequest", "credentials", "session") if client.provider.auth_waits else ():
         importlib.import_module(f"botocore.{name}")
 

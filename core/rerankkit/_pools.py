@@ -1,0 +1,116 @@
+"""The connection pools that one process has open for one client: one for blocking calls, one more each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from rerankkit._library import Transport, open_async, open_blocking
+
+MAX_CONNECTIONS = 100  # of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters
+
+
+class LoopPool(NamedTuple):
+    """An event loop's pool.
+
+    Attributes:
+        slots: As many as the pool has connections. Others wait in line here: the library would look through all of them at
+            every step, and 2,000 calls at once, over httpx 0.28, were not through in half a minute.
+        keeper: The generator that closes the pool with the loop.
+    """
+
+    pool: Any
+    slots: asyncio.Semaphore
+    keeper: AsyncGenerator[None]
+
+
+class Pools:
+    """The pools one process has opened for one client.
+
+    Attributes:
+        slots: One for each connection that blocking calls may have at a time.
+    """
+
+    def __init__(self, url: str, transport: Transport) -> None:
+        self._url = url
+        self._transport: Transport = transport
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._closed = False
+        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._blocking: Any = None
+        self._of_loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def is_own(self) -> bool:
+        """Whether this process opened them."""
+        return self._pid == os.getpid()
+
+    def blocking(self) -> Any:  # noqa: ANN401 -- the library's own transport
+        with self._lock:
+            if self._blocking is None:
+                self._blocking = open_blocking(self._url, self._transport, lambda: self._closed)
+            return self._blocking
+
+    async def of_loop(self) -> LoopPool:
+        loop = asyncio.get_running_loop()
+        found = self._of_loops.get(loop)
+        if found is None:
+            self._forget_closed_loops()
+            pool = open_async(self._url, self._transport, lambda: self._closed)
+            found = self._of_loops[loop] = LoopPool(pool, asyncio.Semaphore(MAX_CONNECTIONS), self._keep(loop, pool))
+            await anext(found.keeper)
+        return found
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- as above
+        """Closes *pool* with its loop, which ends the async generators that are still open before it closes."""
+        try:
+            yield
+        finally:
+            self._of_loops.pop(loop, None)
+            await _close_all(pool)
+
+    def _forget_closed_loops(self) -> None:
+        """Drop the pools of loops that were closed without ending their generators; nobody can close these pools now."""
+        for loop in [loop for loop in self._of_loops if loop.is_closed()]:
+            self._of_loops.pop(loop, None)
+
+    def close(self) -> None:
+        """Close what blocking calls opened, if this process did."""
+        if self.is_own():
+            self._closed = True
+            with self._lock:
+                pool, self._blocking = self._blocking, None
+            if pool is not None:
+                pool.close()
+
+    def abandon(self) -> None:
+        """Close everything: nobody can use it any more. Each loop closes what it has open in one of its next turns."""
+        self.close()
+        for loop in list(self._of_loops) if self.is_own() else ():
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._begin_closing, loop)
+
+    def _begin_closing(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._closing.add(loop.create_task(self.close_loop()))
+
+    async def close_loop(self) -> None:
+        """Close what the running loop opened, if this process did."""
+        found = self._of_loops.get(asyncio.get_running_loop()) if self.is_own() else None
+        if found is not None:
+            await found.keeper.aclose()
+
+
+async def _close_all(pool: Any) -> None:  # noqa: ANN401 -- the library's own transport
+    """Close *pool* to its last connection, even if the loop is ending and cancels everything."""
+    connections = pool._pool.connections  # noqa: SLF001 -- as above
+    try:
+        await pool.aclose()
+    except asyncio.CancelledError:
+        for connection in connections:
+            await connection.aclose()
+        raise
