@@ -30,7 +30,7 @@ from tests.mutation.mutants import Mutant
 
 OPTIONS = (
     *("--override-ini=addopts=", "--import-mode=importlib", "--assert=plain", "-q", "-s", "-p", "no:cacheprovider"),
-    *("-p", "pytest_timeout", "-p", "rerankkit.testing.plugin"),
+    *("-p", "pytest_timeout", "--timeout=10", "-p", "rerankkit.testing.plugin"),
 )
 ELSEWHERE = "not langchain and not llamaindex"  # they go through the same lines as core does
 OWN = ("rerankkit", "langchain_rerankkit", "llamaindex_rerankkit", "helpers", "tests.", "conftest")

@@ -383,6 +383,7 @@ def test_a_batch_ends_with_its_tokens_or_its_documents() -> None:
     assert sizes(Limits(10, pair_tokens=1, request_tokens=7)) == [7]
     assert sizes(Limits(10, pair_tokens=3, request_tokens=6)) == [3, 3, 1]
     assert sizes(Limits(3)) == [3, 3, 1]
+    assert sizes(Limits(3), 0) == sizes(Limits(3, request_tokens=6), 0) == []
 
 
 # Merging

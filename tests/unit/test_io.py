@@ -84,6 +84,23 @@ def test_no_more_jobs_than_allowed_are_at_work_at_a_time(colour: str) -> None:
     assert most == 3
 
 
+def test_two_jobs_are_at_work_at_the_same_time(colour: str) -> None:
+    begun: list[int] = []
+
+    async def work(io: IO) -> None:
+        async def job() -> None:
+            begun.append(1)
+            for _ in range(1_000):
+                if len(begun) == 2:
+                    return
+                await io.sleep(0.005)
+            raise AssertionError("the other one waits for this one")
+
+        await io.gather([job, job], 2)
+
+    finish(colour, work)
+
+
 def test_the_first_failure_ends_a_gathering_without_waiting_for_the_rest(colour: str) -> None:
     class FailureError(Exception):
         pass
