@@ -129,3 +129,10 @@ def test_what_was_too_long_is_let_go_of(coding: str) -> None:
     with pytest.raises(UnreadableReplyError):
         content.add(gzip.compress(text) if coding else text)
     assert content._found == b"", "the error's traceback would keep it"
+
+
+def test_a_reply_that_ends_in_two_ways_is_refused_at_once() -> None:
+    with pytest.raises(BrokenReplyError, match="both a length and chunks"):
+        Content({"content-length": "3", "transfer-encoding": "chunked"})
+    for headers in ({"content-length": "3"}, {"transfer-encoding": "chunked"}):
+        assert Content(headers).whole() == b""

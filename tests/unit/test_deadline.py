@@ -273,17 +273,32 @@ def test_a_slow_look_up_ends_with_the_deadline_and_holds_nobody_up(slow_names: l
     assert [(thread.name, thread.daemon) for thread in slow_names] == [("rerankkit-resolver", True)]
 
 
-def test_in_an_event_loop_a_timeout_is_told_of_its_connection() -> None:
-    class Loop(Network):
-        async def connect_tcp(self, *arguments: Any) -> str:  # type: ignore[override]
-            self.asked.append(arguments)
-            return "a stream"
+class Loop(Network):
+    """The same in an event loop."""
 
+    async def connect_tcp(self, *arguments: Any) -> Loop:  # type: ignore[override]
+        self.asked.append(arguments)
+        return self
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+def connected(network: Loop, timeout: Timeout, *, closed: bool) -> Any:
+    backend = AsyncBackend(network, httpcore, lambda: closed)  # type: ignore[arg-type]
+    return asyncio.run(backend.connect_tcp("x.test", 443, timeout, "127.0.0.9", ["an option"]))  # type: ignore[list-item]
+
+
+def test_in_an_event_loop_a_timeout_is_told_of_its_connection() -> None:
     network = Loop()
     timeout = Timeout.until(Deadline(5))
-    found = asyncio.run(
-        AsyncBackend(network, httpcore, lambda: False).connect_tcp("x.test", 443, timeout, "127.0.0.9", ["an option"])
-    )  # type: ignore[arg-type]
-    assert found == "a stream"
+    assert connected(network, timeout, closed=False) is network
     assert network.asked == [("x.test", 443, timeout, "127.0.0.9", ["an option"])]
     assert timeout.connected
+
+
+def test_in_an_event_loop_a_connection_that_comes_too_late_is_closed() -> None:
+    network = Loop()
+    with pytest.raises(httpcore.ConnectError, match="the client was closed"):
+        connected(network, Timeout.until(Deadline(5)), closed=True)
+    assert network.asked[1:] == [("close",)]

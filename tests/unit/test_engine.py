@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.provider import Batch, Limits, Prepared, Provider, Reply
 from rerankkit.retry import RetryBudget
+from rerankkit.service import Service
 
 KEY = b"the-key-0123456789"
 
@@ -220,6 +222,14 @@ def test_what_waits_to_authenticate_does_so_aside() -> None:
     attempted(line(io, Letters(auth_waits=True)))
     assert io.offloaded == 1
     assert io.sent[0].auth == {"Authorization": KEY.decode()}
+
+
+def test_a_service_is_at_home_never_changes_and_masks_nothing_unless_it_says_otherwise() -> None:
+    provider = Letters()
+    assert provider.is_at_home is True
+    assert copy.deepcopy(provider) is provider
+    assert Service.mask(provider, b"content") == b"content"
+    assert provider.auth_waits is False
 
 
 # Translations

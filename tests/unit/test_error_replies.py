@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 import rerankkit
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, PLAN_ID, POINTWISE, SERVICES, VOYAGE, Service, dumped
-from rerankkit import Kendra, ProviderError
+from rerankkit import Kendra, KendraPlans, ProviderError
 from rerankkit._wire import HttpResponse
 from rerankkit.service import tidy
 
@@ -188,6 +189,29 @@ def test_a_model_that_is_gone_is_named_and_others_are_not() -> None:
         assert text_of(error_of(COHERE, 400, COHERE.error("no such model"), model=model)) == "no such model"
 
 
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+@pytest.mark.parametrize(("pushback", "retryable", "wait"), [("-1", False, None), ("soon", False, None), ("500", True, 0.5)])
+def test_a_gateway_may_ask_not_to_be_tried_again(service: Service, pushback: str, retryable: bool, wait: float | None) -> None:
+    error = error_of(service, 503, b"busy", {"grpc-retry-pushback-ms": pushback})
+    assert (error.retryable, error.retry_after) == (retryable, wait)
+    assert not error_of(service, 400, b"no", {"grpc-retry-pushback-ms": pushback}).retryable
+
+
+def test_coheres_rate_limit_says_when_its_window_ends() -> None:
+    window = {"x-ratelimit-reset": str(time.time() + 3_600)}
+    ends = error_of(COHERE, 429, b"slow", window).retry_after
+    assert ends is not None
+    assert 3_500 < ends <= 3_600
+    assert error_of(COHERE, 429, b"slow", {**window, "retry-after": "7"}).retry_after == 7
+    assert error_of(COHERE, 429, b"slow", {**window, "retry-after": "0"}).retry_after == 0
+    assert error_of(COHERE, 503, b"busy", window).retry_after is None
+    assert error_of(VOYAGE, 429, b"slow", window).retry_after is None
+
+
+def test_a_page_that_is_not_utf8_is_readable() -> None:
+    assert text_of(error_of(COHERE, 500, b"\xff caf\xe9")) == "\ufffd caf\ufffd"
+
+
 # AWS
 
 
@@ -212,6 +236,12 @@ def test_an_aws_type_counts_more_than_the_status(kind: str, expected: str, retry
         assert (type(error).__name__, error.retryable) == (expected, retryable)
         hint = "; a plan answers 0.01 requests a second for each capacity unit it has, one unit by default"
         assert text_of(error) == f"{kind}: m{hint if kind == 'ThrottlingException' else ''}"
+
+
+def test_where_there_is_no_hint_the_text_ends_without_one() -> None:
+    plans = KendraPlans(region="us-east-1", aws_access_key_id="AKID", aws_secret_access_key=KEY, base_url=URL)
+    error = plans._blocking.service.error(HttpResponse(429, {}, dumped({"__type": "ThrottlingException", "message": "m"})))
+    assert text_of(error) == "ThrottlingException: m"
 
 
 @pytest.mark.parametrize("kind", [7, "", "two words", "1st", "x" * 101])

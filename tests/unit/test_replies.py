@@ -10,7 +10,7 @@ import pytest
 from helpers.services import COHERE, KENDRA, PINECONE, SERVICES, VOYAGE, Service, dumped
 from rerankkit import InvalidRequestError, Span, Usage, Voyage
 from rerankkit._wire import HttpResponse
-from rerankkit.provider import Batch, Provider, Reply, check_results
+from rerankkit.provider import Batch, Provider, Reply, check_echo, check_results
 
 
 def batch(size: int, top_n: int | None = None) -> Batch:
@@ -101,6 +101,61 @@ def test_an_instruction_is_part_of_the_query_that_is_checked() -> None:
     provider.check_query("short")
     with pytest.raises(InvalidRequestError, match=r"at most 8,000 tokens \(never more than 64,000 bytes\)"):
         provider.check_query("x" * 5_000)
+
+
+SENT = Batch("q", ["Straße 1, and more", {"text": "second"}, {"title": "no text"}], range(3))
+
+
+@pytest.mark.parametrize(
+    "echoes",
+    [
+        [],
+        [(0, "Straße 1, and more")],
+        [(0, "Straße 1")],
+        [(0, " STRASSE\n1 ")],
+        [(0, {"text": "Straße 1, and more", "page": 3})],
+        [(1, {"text": "second"}), (0, "Straße")],
+        [(1, "second"), (2, {"title": "another"})],
+        [(0, None), (1, 7), (2, "no text")],
+        [(2, "of its own")],
+    ],
+)
+def test_documents_that_come_back_as_they_went_are_no_news(echoes: list[tuple[int, object]]) -> None:
+    assert check_echo(SENT, echoes) == ()
+
+
+def test_documents_that_come_back_as_others_are_told_and_all_of_them_are_an_error() -> None:
+    assert check_echo(SENT, [(0, "other"), (1, "second")]) == (
+        "documents that came back as others than were sent, so that their index counted: 1",
+    )
+    assert check_echo(SENT, [(0, "Straße 1, and more, and more"), (1, "second")]) != ()
+    for echoes in ([(0, "other")], [(0, "second"), (1, {"text": "Straße 1"})], [(0, "other"), (1, None), (2, "x")]):
+        with pytest.raises(ValueError, match="^it repeats other documents than were sent: it answers another request$"):
+            check_echo(SENT, echoes)
+
+
+def test_what_a_broken_half_of_a_character_became_is_the_same() -> None:
+    assert check_echo(Batch("q", ["a\ud800b"], [0]), [(0, "a\ufffdb")]) == ()
+
+
+@pytest.mark.parametrize("service", [COHERE, VOYAGE, PINECONE], ids=lambda service: service.name)
+def test_documents_are_compared_if_they_were_asked_for(service: Service) -> None:
+    options = {"api_version": "v1"} if service is COHERE else {}
+
+    def warnings(echo: bool, *texts: str) -> tuple[str, ...]:
+        answer = service.answer([(0, 0.5), (1, 0.25)])
+        for result, text in zip(answer.get("results") or answer["data"], texts, strict=True):
+            result["document"] = {"text": text}
+        provider = service.make("https://x.test", return_documents=echo, **options)
+        batch = Batch("q", [{"text": "one"}, {"text": "two"}], range(2))
+        return provider.parse_response(batch, HttpResponse(200, {"x-api-warning": "w"}, dumped(answer))).warnings
+
+    own = ("w",) if service is VOYAGE else ()
+    assert warnings(True, "one", "two") == warnings(False, "x", "x") == own
+    told = "documents that came back as others than were sent, so that their index counted: 1"
+    assert warnings(True, "one", "x") == (told, *own)
+    with pytest.raises(ValueError, match="another request"):
+        warnings(True, "two", "one")
 
 
 # By service

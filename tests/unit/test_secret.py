@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from rerankkit import InvalidRequestError
-from rerankkit._secret import Secret, check_key, environment, masked
+from rerankkit._secret import Secret, check_key, environment, hidden, masked
 
 KEY = "k3y-0123456789"
 NAMES = ("FIRST_KEY", "SECOND_KEY")
@@ -112,26 +112,39 @@ def test_a_key_is_printable_ascii_without_white_space(key: str) -> None:
     assert check_key("cohere", key) == key
 
 
+ENDS = "has white space at its start or end (read from a file? use .strip())"
+INSIDE = "holds white space or control characters"
+FOREIGN = "holds characters outside ASCII"
+
+
 @pytest.mark.parametrize(
     ("key", "flaw"),
     [
         ("", "is empty"),
-        (f" {KEY}", "has white space at its start or end"),
-        (f"{KEY}\n", "has white space at its start or end"),
-        (f"BEARER {KEY}", "starts with 'Bearer'"),
-        (f"Token {KEY}", "holds white space or control characters"),
-        ("k3y\x7f0123", "holds white space or control characters"),
-        ("k3y\x000123", "holds white space or control characters"),
-        ("k3yü0123", "holds characters outside ASCII"),
-        ("kéy", "holds characters outside ASCII"),
-        ("\u0663\u0664", "holds characters outside ASCII"),
+        (f" {KEY}", ENDS),
+        (f"{KEY}\n", ENDS),
+        (f"BEARER {KEY}", "starts with 'Bearer' (pass the key alone)"),
+        (f"Token {KEY}", INSIDE),
+        ("k3y\x7f0123", INSIDE),
+        ("k3y\x000123", INSIDE),
+        ("k3yü0123", FOREIGN),
+        ("kéy", FOREIGN),
+        ("\u0663\u0664", FOREIGN),
     ],
 )
 def test_a_flaw_of_a_key_is_told_without_the_key(key: str, flaw: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         check_key("cohere", key)
-    assert str(caught.value).startswith(f"cohere key {flaw}")
-    assert str(caught.value).endswith(f"; it has {len(key)} characters and is not shown here")
+    assert str(caught.value) == f"cohere key {flaw}; it has {len(key)} characters and is not shown here"
+
+
+def test_a_key_on_its_way_does_not_show_itself() -> None:
+    given = hidden(KEY)
+    assert given is not None
+    assert repr(given) == str(given) == "Hidden('**********')"
+    assert given.get_secret_value() == KEY
+    assert hidden(given) is given
+    assert hidden(None) is None
 
 
 def test_a_key_is_a_text() -> None:
