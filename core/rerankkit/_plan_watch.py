@@ -82,10 +82,13 @@ class Looks:
     def missed(self, error: ProviderError | DeadlineExceededError) -> bool:
         """Keep what a look has failed with; False: looking again will not help.
 
-        A throttled look is one to repeat, and so is any other that may pass, once the plan has been seen.
+        A throttled look is one to repeat, and so is any other that may pass, once the plan has been seen.  Of a last one
+        that has hardly begun when the time is over nothing is to be learnt.
         """
-        self._failure = error
         self.attempts += error.attempts
+        if isinstance(self._failure, RateLimitError) and isinstance(error, DeadlineExceededError) and self.over:
+            return True
+        self._failure = error
         passing = isinstance(error, DeadlineExceededError) or error.retryable
         return isinstance(error, RateLimitError) or (passing and self._plan is not None)
 

@@ -712,6 +712,21 @@ def test_when_every_look_was_throttled_the_error_says_so(colour: str) -> None:
     assert isinstance(caught.value.__cause__, RateLimitError)
 
 
+def test_a_last_look_that_came_too_late_does_not_hide_that_the_others_were_throttled(colour: str) -> None:
+    looks = itertools.count(1)
+
+    def answer(_: Received) -> Reply:
+        if next(looks) > 1:
+            time.sleep(0.7)
+        return error("ThrottlingException", 429)
+
+    with recorder(answer) as server, plans_of(server, retry=ONCE) as plans:
+        with pytest.raises(DeadlineExceededError, match="the service was too busy to show it") as caught:
+            run(colour, plans, "wait_active", PLAN_ID, timeout=0.5, poll_seconds=0.02)
+    assert isinstance(caught.value.__cause__, RateLimitError)
+    assert caught.value.attempts == 2
+
+
 def test_a_plan_is_deleted_when_the_service_knows_it_no_more(colour: str) -> None:
     told: list[str] = []
     answer = in_turn(Reply(PLAN), Reply({**PLAN, "Status": "DELETING"}), error("ResourceNotFoundException"))

@@ -63,7 +63,7 @@ def test_who_waits_for_a_connection_in_vain_fails_at_its_own_deadline(fault_serv
     assert all(one.late < LATEST for one in ended)
     for service in SERVICES:
         served = [one for one in ended if one.service == service.name and one.error is None]
-        assert 2 <= len(served) <= 6, "of six that one connection can serve"
+        assert 1 <= len(served) <= 6, "of six that one connection can serve"
 
 
 @pytest.mark.row(FULL_POOL)
