@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from rerankkit import _content
 from rerankkit._content import ACCEPTED, MAX_REPLY_BYTES, BrokenReplyError, Content, UnreadableReplyError
 
 TEXT = b'{"results": [' + b'{"index": 0, "relevance_score": 0.5}, ' * 5_000 + b"]}"
@@ -104,6 +105,15 @@ def test_a_reply_may_be_as_long_as_the_limit_and_no_longer(coding: str) -> None:
         decoded(coding, encode(bytes(MAX_REPLY_BYTES + 1)), 65_536)
     with pytest.raises(UnreadableReplyError, match="longer than 16,777,216 bytes"):
         decoded("", bytes(MAX_REPLY_BYTES + 1), 65_536)
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "deflate"])
+def test_the_limit_counts_what_comes_out(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_content, "MAX_REPLY_BYTES", 100)
+    encode = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[coding]
+    assert decoded(coding, encode(bytes(100)), 7) == bytes(100)
+    with pytest.raises(UnreadableReplyError, match="longer than 100 bytes"):
+        decoded(coding, encode(bytes(101)), 7)
 
 
 @pytest.mark.parametrize("length", [str(MAX_REPLY_BYTES + 1), "2147483648", "9" * 100])

@@ -55,8 +55,8 @@ def error_of(
 
 def told(status: int) -> str:
     """What becomes of the text "what is wrong"."""
-    at = {404: " (at https://x.test/prefix)"}
-    return "a proxy on the way asks for a name and a password" if status == 407 else f"what is wrong{at.get(status, '')}"
+    proxy = "a proxy on the way asks for a name and a password: put them into HTTP_PROXY, or the host into NO_PROXY"
+    return {404: "what is wrong (at https://x.test/prefix)", 407: proxy}.get(status, "what is wrong")
 
 
 def text_of(error: ProviderError) -> str:
@@ -69,7 +69,7 @@ def test_a_status_says_whose_fault_it_is_and_whether_it_can_heal(service: Servic
     error = error_of(service, status, b"what is wrong", {"content-type": "text/plain"})
     assert (type(error).__name__, error.retryable) == STATUSES[status]
     assert (error.provider, error.model, error.status_code) == (service.name, service.make(URL).model, status)
-    assert text_of(error).partition(": ")[0] == told(status)
+    assert text_of(error) == told(status)
     assert (error.request_id, error.retry_after) == (None, None)
 
 
@@ -256,6 +256,21 @@ def test_an_expired_token_heals_if_the_chain_may_have_another(kind: str) -> None
     chain = Kendra(PLAN_ID, region="us-east-1", base_url=URL).error(HttpResponse(400, {}, dumped({"__type": kind})))
     assert chain.retryable
     assert type(chain) is rerankkit.AuthenticationError
+
+
+def test_credentials_of_the_chain_are_kept_until_they_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Kendra(PLAN_ID, region="us-east-1", base_url=URL)
+
+    def signer() -> str:
+        return provider.authenticate(provider.operation("Rescore", {})).auth["Authorization"].partition("/")[0]
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOLD")
+    assert signer() == "AWS4-HMAC-SHA256 Credential=AKIDOLD"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
+    assert signer() == "AWS4-HMAC-SHA256 Credential=AKIDOLD"
+    provider.forget_credentials()
+    assert signer() == "AWS4-HMAC-SHA256 Credential=AKIDNEW"
 
 
 # Keys

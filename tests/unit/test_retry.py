@@ -92,6 +92,10 @@ def test_a_reset_is_a_moment_to_come(reset: str | None, expected: float | None) 
     assert until_reset({} if reset is None else {"x-ratelimit-reset": reset}, NOW) == expected
 
 
+def test_a_reset_may_come_in_less_than_a_second() -> None:
+    assert until_reset({"x-ratelimit-reset": "1795176000.5"}, NOW) == 0.5
+
+
 def test_a_date_is_told_from_the_present_moment() -> None:
     soon = retry_after({"retry-after": format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)})
     assert soon is not None
@@ -245,6 +249,7 @@ def test_as_many_stale_connections_as_can_be_are_replaced_at_once_and_free_of_ch
     stale.stale = True
     budget = RetryBudget(1)
     attempts = Attempts(Retry(attempts=1), budget)
+    assert MOST_KEPT == 20, "as many as httpx keeps"
     for _ in range(MOST_KEPT):
         assert attempts.delay(stale) == 0.0
         assert budget.allows_retry
