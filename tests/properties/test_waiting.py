@@ -19,10 +19,12 @@ NAMES = ["retry-after", "retry-after-ms", "x-amz-retry-after"]
 numbers = st.sampled_from(
     [
         *("0", "-0", "-1", "1.5", "1e35", "1e308", "1e309", "inf", "-inf", "nan", "+3", " 7 ", "007", "1_0", "0x10", "1,5", ""),
-        *("\u0664", "\uff11", "\u00b2", "1" * 400, "1" * 5_000, "0." + "1" * 5_000, "1e-999", "1s", "1, 2", "1;2", "PT1S"),
+        *("\u0664", "\uff11", "\u00b2", "1e-999", "1s", "1, 2", "1;2", "PT1S"),
     ]
+) | st.sampled_from([400, 5_000]).flatmap(lambda length: st.sampled_from(["", "0."]).map(lambda start: start + "1" * length))
+years = (
+    st.integers(0, 100_000).map(str) | st.sampled_from(["99", "-1", "2026", "9999", "10000"]) | st.just(5_000).map("9".__mul__)
 )
-years = st.integers(0, 100_000).map(str) | st.sampled_from(["99", "-1", "2026", "9999", "10000", "9" * 5_000])
 zones = st.sampled_from(
     ["GMT", "UTC", "EST", "-0000", "+0000", "+2359", "-2359", "+9999", "+99999999999999999999", "Z", "", "A"]
 )
