@@ -12,16 +12,19 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from rerankkit._content import UnreadableReplyError
 from rerankkit._endpoint import is_address
 from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
     import httpcore
 
 LONGEST_WAIT = 86_400.0  # seconds; sockets refuse what their clock cannot hold
+MAX_HEAD_BYTES = 65_536  # and no more are read while the head of a reply is not whole
+HEAD_CHUNK = 8_192  # bytes of it, and of what follows it, that are read at once
 CHUNK = 65_536  # bytes handed to the socket at once; the time is looked at in between
 
 
@@ -33,11 +36,13 @@ class Timeout(float):
     Attributes:
         connected: Whether a connection was opened for it, or tried to; if not, it uses one that had been kept.
         answered: Whether the head of a reply has arrived.
+        received: Bytes that have come.
     """
 
     deadline: Deadline
     connected = False
     answered = False
+    received = 0
 
     @classmethod
     def until(cls, deadline: Deadline) -> Timeout:
@@ -81,11 +86,10 @@ class DeadlineBackend:
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        **options: Any,  # noqa: ANN401 -- httpcore's, handed on
     ) -> DeadlineStream:
         _connecting(timeout)
-        stream = self._connect(self._addresses(host, port, timeout), port, timeout, local_address, socket_options)
+        stream = self._connect(self._addresses(host, port, timeout), port, timeout, options)
         if self._is_closed():
             stream.close()
             raise self._core.ConnectError("the client was closed")
@@ -106,23 +110,22 @@ class DeadlineBackend:
         addresses: list[str],
         port: int,
         timeout: float | None,
-        local_address: str | None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
+        options: Mapping[str, Any],
     ) -> httpcore.NetworkStream:
         """A connection to the first address that answers; each may take its share of the time left."""
         first, *others = addresses
         left = _time_for(timeout, self._core.ConnectTimeout)
         share = None if left is None else left / len(addresses)
         try:
-            return self._inner.connect_tcp(first, port, share, local_address, socket_options)
+            return self._inner.connect_tcp(first, port, share, **options)
         except (self._core.ConnectError, self._core.ConnectTimeout):
             if not others:
                 raise
-        return self._connect(others, port, timeout, local_address, socket_options)
+        return self._connect(others, port, timeout, options)
 
 
 class AsyncBackend:
-    """An httpcore network backend for event loops that tells a request's `Timeout` when it opens a connection for it.
+    """An httpcore network backend for event loops that tells a request's `Timeout` how far the request has come.
 
     Args:
         inner: Who opens the sockets.
@@ -140,26 +143,26 @@ class AsyncBackend:
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+        **options: Any,  # noqa: ANN401 -- as above
+    ) -> AsyncStream:
         _connecting(timeout)
-        stream = await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        stream = await self._inner.connect_tcp(host, port, timeout, **options)
         if self._is_closed():
             await stream.aclose()
             raise self._core.ConnectError("the client was closed")
-        return stream
+        return AsyncStream(stream)
 
 
 class DeadlineStream:
-    """A stream that asks, before each read and write, how much time is left."""
+    """A stream that asks, before each read and write, how much time is left, and bounds the head of a reply."""
 
     def __init__(self, inner: httpcore.NetworkStream, too_late: type[Exception]) -> None:
         self._inner = inner
         self._too_late = too_late
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _time_for(timeout, self._too_late))
+        most = _most_to_read(max_bytes, timeout)
+        return _counted(self._inner.read(most, _time_for(timeout, self._too_late)), timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), CHUNK):
@@ -176,6 +179,51 @@ class DeadlineStream:
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- httpcore's signature
         return self._inner.get_extra_info(info)
+
+
+class AsyncStream:
+    """A stream of an event loop that bounds the head of a reply."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return _counted(await self._inner.read(_most_to_read(max_bytes, timeout), timeout), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> AsyncStream:
+        return AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- as above
+        return self._inner.get_extra_info(info)
+
+
+def _most_to_read(max_bytes: int, timeout: float | None) -> int:
+    """How many bytes to ask for: few, and not for ever, before the head of the reply is whole.
+
+    HTTP libraries bound a head, but not how many interim replies come before it, and take all that is there at once.
+
+    Raises:
+        UnreadableReplyError: Too many have come already.
+    """
+    if not isinstance(timeout, Timeout) or timeout.answered:
+        return max_bytes
+    if timeout.received >= MAX_HEAD_BYTES:
+        raise UnreadableReplyError(f"the head of the answer is longer than {MAX_HEAD_BYTES:,} bytes")
+    return min(max_bytes, HEAD_CHUNK)
+
+
+def _counted(received: bytes, timeout: float | None) -> bytes:
+    if isinstance(timeout, Timeout):
+        timeout.received += len(received)
+    return received
 
 
 def _resolved(host: str, port: int, seconds: float | None) -> list[Any]:

@@ -14,7 +14,7 @@ from contextlib import aclosing, closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from rerankkit._content import ACCEPTED, BrokenReplyError, Content
+from rerankkit._content import ACCEPTED, BrokenReplyError, Content, UnreadableReplyError
 from rerankkit._deadline_stream import Timeout
 from rerankkit._library import Transport, check_transport, default_transport, load
 from rerankkit._pools import Pools
@@ -124,6 +124,9 @@ class Http:
         handled = sys.exception()
         try:
             yield
+        except UnreadableReplyError as error:
+            _drop_frames(error, handled)
+            raise
         except (library.HTTPError, ConnectionError, BrokenReplyError) as error:
             _drop_frames(error, handled)
             if isinstance(error, library.TimeoutException) and not timeout.deadline.remaining():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from rerankkit.provider import Batch
@@ -26,6 +26,17 @@ def scores_of(service: str, batch: Batch, content: bytes) -> Scores:
     found = READERS[service](_loaded(content.removeprefix(b"\xef\xbb\xbf")), batch)
     _want(len(dict(found)) == len(found), "a position twice")
     return dict(found)
+
+
+def assert_agrees(service: str, batch: Batch, content: bytes, scores: Mapping[int, float] | None) -> None:
+    """*scores*, None for a refusal, are what is read here, where there is only one way to read it."""
+    try:
+        expected: Mapping[int, float] | None = scores_of(service, batch, content)
+    except AmbiguousError:
+        return
+    except ValueError:
+        expected = None
+    assert scores == expected, f"read as {scores}, expected {expected}"
 
 
 def _loaded(content: bytes) -> Any:

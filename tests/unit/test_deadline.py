@@ -13,7 +13,18 @@ from typing import Any
 import httpcore
 import pytest
 
-from rerankkit._deadline_stream import CHUNK, LONGEST_WAIT, AsyncBackend, DeadlineBackend, DeadlineStream, Timeout
+from rerankkit._content import UnreadableReplyError
+from rerankkit._deadline_stream import (
+    CHUNK,
+    HEAD_CHUNK,
+    LONGEST_WAIT,
+    MAX_HEAD_BYTES,
+    AsyncBackend,
+    AsyncStream,
+    DeadlineBackend,
+    DeadlineStream,
+    Timeout,
+)
 from rerankkit.deadline import Deadline
 
 
@@ -41,8 +52,8 @@ class Network:
         self.refusing = refusing
         self.error = error
 
-    def connect_tcp(self, host: str, *arguments: Any) -> Network:
-        self.asked.append((host, *arguments))
+    def connect_tcp(self, host: str, *arguments: Any, **options: Any) -> Network:
+        self.asked.append((host, *arguments, *options.items()))
         if host in self.refusing:
             raise self.error(host)
         return self
@@ -180,10 +191,10 @@ def test_a_connection_is_opened_as_asked_for_within_the_time_left(clock: Clock, 
     names["x.test"] = ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
     network = Network("192.0.2.1")
     timeout = Timeout.until(Deadline(4))
-    stream = backend(network).connect_tcp("x.test", 443, timeout, "127.0.0.9", ["an option"])  # type: ignore[list-item]
+    stream = backend(network).connect_tcp("x.test", 443, timeout, local_address="127.0.0.9", socket_options=["an option"])
     assert network.asked == [
-        ("192.0.2.1", 443, 2.0, "127.0.0.9", ["an option"]),
-        ("192.0.2.2", 443, 4.0, "127.0.0.9", ["an option"]),
+        ("192.0.2.1", 443, 2.0, ("local_address", "127.0.0.9"), ("socket_options", ["an option"])),
+        ("192.0.2.2", 443, 4.0, ("local_address", "127.0.0.9"), ("socket_options", ["an option"])),
     ]
     assert timeout.connected
     clock.now += 4
@@ -196,7 +207,7 @@ def test_without_a_deadline_a_connection_takes_its_time(names: dict[str, Any]) -
     network = Network()
     backend(network).connect_tcp("x.test", 443)
     backend(network).connect_tcp("x.test", 443, 3.0)
-    assert network.asked == [("192.0.2.1", 443, None, None, None), ("192.0.2.1", 443, 3.0, None, None)]
+    assert network.asked == [("192.0.2.1", 443, None), ("192.0.2.1", 443, 3.0)]
 
 
 @pytest.mark.parametrize("error", [httpcore.ConnectError, httpcore.ConnectTimeout])
@@ -245,7 +256,7 @@ def test_an_address_needs_no_look_up_in_a_thread(names: dict[str, Any], monkeypa
         names[address] = [address]
         network = Network()
         backend(network).connect_tcp(address, 443, 5.0)
-        assert network.asked == [(address, 443, 5.0, None, None)]
+        assert network.asked == [(address, 443, 5.0)]
 
 
 @pytest.fixture
@@ -276,29 +287,108 @@ def test_a_slow_look_up_ends_with_the_deadline_and_holds_nobody_up(slow_names: l
 class Loop(Network):
     """The same in an event loop."""
 
-    async def connect_tcp(self, *arguments: Any) -> Loop:  # type: ignore[override]
-        self.asked.append(arguments)
+    async def connect_tcp(self, *arguments: Any, **options: Any) -> Loop:  # type: ignore[override]
+        super().connect_tcp(*arguments, **options)
+        return self
+
+    async def read(self, *arguments: Any) -> bytes:  # type: ignore[override]
+        return super().read(*arguments)
+
+    async def write(self, *arguments: Any) -> None:  # type: ignore[override]
+        super().write(*arguments)
+
+    async def start_tls(self, *arguments: Any) -> Loop:  # type: ignore[override]
+        super().start_tls(*arguments)
         return self
 
     async def aclose(self) -> None:
         self.close()
 
 
-def connected(network: Loop, timeout: Timeout, *, closed: bool) -> Any:
+async def connected(network: Loop, timeout: Timeout, *, closed: bool = False) -> AsyncStream:
     backend = AsyncBackend(network, httpcore, lambda: closed)  # type: ignore[arg-type]
-    return asyncio.run(backend.connect_tcp("x.test", 443, timeout, "127.0.0.9", ["an option"]))  # type: ignore[list-item]
+    return await backend.connect_tcp("x.test", 443, timeout, local_address="127.0.0.9")
 
 
 def test_in_an_event_loop_a_timeout_is_told_of_its_connection() -> None:
     network = Loop()
     timeout = Timeout.until(Deadline(5))
-    assert connected(network, timeout, closed=False) is network
-    assert network.asked == [("x.test", 443, timeout, "127.0.0.9", ["an option"])]
+    asyncio.run(connected(network, timeout))
+    assert network.asked == [("x.test", 443, timeout, ("local_address", "127.0.0.9"))]
     assert timeout.connected
 
 
 def test_in_an_event_loop_a_connection_that_comes_too_late_is_closed() -> None:
     network = Loop()
     with pytest.raises(httpcore.ConnectError, match="the client was closed"):
-        connected(network, Timeout.until(Deadline(5)), closed=True)
+        asyncio.run(connected(network, Timeout.until(Deadline(5)), closed=True))
     assert network.asked[1:] == [("close",)]
+
+
+def test_in_an_event_loop_a_stream_is_otherwise_the_one_it_holds() -> None:
+    network, timeout = Loop(), Timeout.until(Deadline(5))
+
+    async def scenario() -> None:
+        stream = await (await connected(network, timeout)).start_tls("a context", "x.test", timeout)  # type: ignore[arg-type]
+        assert await stream.read(9, timeout) == b"read"
+        await stream.write(b"written", timeout)
+        assert stream.get_extra_info("socket") == "the socket"
+        await stream.aclose()
+
+    asyncio.run(scenario())
+    assert network.asked[1:] == [
+        ("start_tls", "a context", "x.test", timeout),
+        ("read", 9, timeout),
+        ("write", b"written", timeout),
+        ("close",),
+    ]
+
+
+# The head of a reply
+
+
+class Talkative(Loop):
+    """Has as much to say as is asked for."""
+
+    async def read(self, most: int, *_: Any) -> bytes:  # type: ignore[override]
+        return bytes(most)
+
+
+class Prattling(Network):
+    """The same for blocking calls."""
+
+    def read(self, most: int, *_: Any) -> bytes:
+        return bytes(most)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_the_head_of_a_reply_is_read_in_small_pieces_and_bounded_and_its_body_is_not(colour: str) -> None:
+    streams: dict[str, Any] = {
+        "sync": DeadlineStream(Prattling(), httpcore.ReadTimeout),  # type: ignore[arg-type]
+        "async": AsyncStream(Talkative()),  # type: ignore[arg-type]
+    }
+
+    async def length(timeout: float | None, most: int = 65_536) -> int:
+        found = streams[colour].read(most, timeout)
+        return len(found if colour == "sync" else await found)
+
+    async def scenario() -> None:
+        timeout = Timeout.until(Deadline(5))
+        assert [await length(timeout, 5), await length(timeout, 5)] == [5, 5]
+        assert [await length(timeout) for _ in range(8)] == [HEAD_CHUNK] * 8
+        with pytest.raises(UnreadableReplyError, match="the head of the answer is longer than 65,536 bytes"):
+            await length(timeout)
+        timeout.answered = True
+        assert await length(timeout) == 65_536
+        assert [await length(5.0), await length(None)] == [65_536] * 2
+
+    asyncio.run(scenario())
+
+
+def test_a_head_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    stream, timeout = DeadlineStream(Prattling(), httpcore.ReadTimeout), Timeout.until(Deadline(5))  # type: ignore[arg-type]
+    timeout.received = MAX_HEAD_BYTES - 1
+    assert stream.read(1, timeout)
+    assert timeout.received == MAX_HEAD_BYTES
+    with pytest.raises(UnreadableReplyError):
+        stream.read(1, timeout)

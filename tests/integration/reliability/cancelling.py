@@ -142,14 +142,15 @@ async def storm(client: Client, stage: Stage, chance: Random) -> int:
     return sum(await asyncio.gather(*calls))
 
 
-async def storms(client: Client, stage: Stage, count: int, seed: object, tell: Callable[[int], object] = bool) -> None:
-    """*count* calls that are ended before their answer, and the pool whole after each storm; *tell* is told how many."""
+async def storms(client: Client, stage: Stage, count: int, seed: object, tell: Callable[[int], object] = bool) -> int:
+    """How many calls were ended before their answer, at least *count*; the pool is whole after each storm."""
     chance, ended = Random(str(seed)), 0
     await acheck_all(client, ["what is needed is imported"])
     while ended < count:
         ended += await storm(client, stage, chance)
         await assert_whole(client, stage)
         tell(ended)
+    return ended
 
 
 async def assert_whole(client: Client, stage: Stage) -> None:

@@ -23,8 +23,18 @@ def is_right(response: RerankResponse[str], query: str, texts: Sequence[str] = T
     return found == ranking(query, texts) and all(result.document == texts[result.index] for result in response)
 
 
+def is_answered(reranker: Reranker, query: str) -> bool:
+    """Whether a call brings the right answer."""
+    return is_right(reranker.rerank(query, TEXTS), query)
+
+
+def is_answered_on(way: Way, reranker: Reranker, query: str) -> bool:
+    """The same through a framework."""
+    return way(reranker, query, TEXTS) == ranking(query)
+
+
 def check(reranker: Reranker, query: str) -> None:
-    assert is_right(reranker.rerank(query, TEXTS), query), query
+    assert is_answered(reranker, query), query
 
 
 async def acheck(reranker: Reranker, query: str) -> None:
@@ -37,7 +47,7 @@ async def acheck_all(reranker: Reranker, queries: Iterable[str]) -> None:
 
 
 def check_way(way: Way, reranker: Reranker, query: str) -> None:
-    assert way(reranker, query, TEXTS) == ranking(query), query
+    assert is_answered_on(way, reranker, query), query
 
 
 def queries(name: str, count: int) -> list[str]:

@@ -91,6 +91,11 @@ class Talk:
     def reply(self, reply: Reply) -> None:
         self.send(http(reply))
 
+    def send_most(self) -> None:
+        """The right answer without its end."""
+        whole = http(self.good())
+        self.send(whole[: len(whole) - 20])
+
     def drip(self, content: bytes, pause: float, size: int = 1) -> None:
         """*size* bytes now and then."""
         for start in range(0, len(content), size):
@@ -341,15 +346,13 @@ def resets_after_request(talk: Talk) -> None:
 
 
 def resets_in_body(talk: Talk) -> None:
-    whole = http(talk.good())
-    talk.send(whole[: len(whole) - 20])
+    talk.send_most()
     time.sleep(0.01)  # a reset overtakes what was sent
     talk.reset()
 
 
 def closes_in_body(talk: Talk) -> None:
-    whole = http(talk.good())
-    talk.send(whole[: len(whole) - 20])
+    talk.send_most()
     talk.close()
 
 
@@ -398,8 +401,7 @@ def says_nothing(talk: Talk) -> None:
 
 
 def stops_in_body(talk: Talk) -> None:
-    whole = http(talk.good())
-    talk.send(whole[: len(whole) - 20])
+    talk.send_most()
     talk.wait_for_the_end()
 
 

@@ -68,6 +68,7 @@ class Slowness:
         return f"{self.row.id} {self.what}"
 
 
+FLOOD = Drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400, pause=0)  # as fast as it can
 UNENDING = Retry(attempts=100_000, base_delay=0.02, rate_limit_delay=0.02, budget=None)
 
 SLOWNESSES = (
@@ -82,7 +83,7 @@ SLOWNESSES = (
     Slowness(DRIPPED_HEADERS, "headers", Drip(b"HTTP/1.1 200 OK\r\n", b"X-Drip: 1\r\n")),
     Slowness(DRIPPED_HEADERS, "trailers", Drip(CHUNKED + b"0\r\n", b"X-Drip: 1\r\n")),
     Slowness(DRIPPED_HEADERS, "interim replies", Drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")),
-    Slowness(DRIPPED_HEADERS, "a flood of interim replies", Drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2, pause=0.005)),
+    Slowness(DRIPPED_HEADERS, "a flood of interim replies", FLOOD, lasts=False),
     Slowness(DRIPPED_GZIP, "gzip", DripsBody("gzip")),
     Slowness(DRIPPED_GZIP, "deflate", DripsBody("deflate")),
     Slowness(SLOW_UPLOAD, "upload", faults.hardly_reads, texts=BIG),

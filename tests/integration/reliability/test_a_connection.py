@@ -14,6 +14,7 @@ import pytest
 
 from helpers.services import SERVICES, Service
 from helpers.ways import Way, one_loop, run
+from integration.reliability.echo import ranking
 from integration.reliability.fault_server import FaultServer, Stage
 from integration.reliability.faults import (
     ClosesAfter,
@@ -28,7 +29,7 @@ from integration.reliability.faults import (
 )
 from integration.reliability.rows import row
 from integration.reliability.slowness import NAME, SILENT
-from integration.reliability.trial import QUERY, SOON, TEXTS, Trial, ranking
+from integration.reliability.trial import QUERY, SOON, TEXTS, Trial
 from rerankkit import APIConnectionError, Client, DeadlineExceededError, Retry
 
 ONCE = Retry(attempts=1)

@@ -58,12 +58,12 @@ def test_the_deadline_holds_on_every_way(trial: Trial) -> None:
 @pytest.mark.row(FULL_POOL)
 def test_who_waits_for_a_connection_in_vain_fails_at_its_own_deadline(fault_server: FaultServer, colour: str) -> None:
     """Each reply wakes those who wait, and none of them gets its time anew."""
-    slowness = Slowness(FULL_POOL, "busy", Later(0.1), connections=1)
-    ended = side_by_side(fault_server, slowness, colour, [0.65], calls=20)
+    slowness = Slowness(FULL_POOL, "busy", Later(0.3), connections=1)
+    ended = side_by_side(fault_server, slowness, colour, [2.0], calls=20)
     assert all(one.late < LATEST for one in ended)
     for service in SERVICES:
         served = [one for one in ended if one.service == service.name and one.error is None]
-        assert 1 <= len(served) <= 6, "of six that one connection can serve"
+        assert 2 <= len(served) <= 6, "of six that one connection can serve"
 
 
 @pytest.mark.row(FULL_POOL)

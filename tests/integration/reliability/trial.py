@@ -148,12 +148,6 @@ def warm(client: Client) -> None:
         importlib.import_module(f"botocore.{name}")
 
 
-def ranking(query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
-    """What a stage without faults answers."""
-    scores = [(index, score_of(query, text)) for index, text in enumerate(texts)]
-    return sorted(scores, key=lambda pair: (-pair[1], pair[0]))[:top_n]
-
-
 def as_sent(text: str) -> str:
     """*text* with U+FFFD for each half of a character."""
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
