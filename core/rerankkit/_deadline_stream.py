@@ -10,10 +10,12 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rerankkit._content import UnreadableReplyError
 from rerankkit._endpoint import is_address
+from rerankkit._halting import interruptible
 from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -162,11 +164,13 @@ class DeadlineStream:
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         most = _most_to_read(max_bytes, timeout)
-        return _counted(self._inner.read(most, _time_for(timeout, self._too_late)), timeout)
+        with interruptible(self._hang_up):
+            return _counted(self._inner.read(most, _time_for(timeout, self._too_late)), timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), CHUNK):
-            self._inner.write(buffer[start : start + CHUNK], _time_for(timeout, self._too_late))
+        with interruptible(self._hang_up):
+            for start in range(0, len(buffer), CHUNK):
+                self._inner.write(buffer[start : start + CHUNK], _time_for(timeout, self._too_late))
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -179,6 +183,11 @@ class DeadlineStream:
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- httpcore's signature
         return self._inner.get_extra_info(info)
+
+    def _hang_up(self) -> None:
+        """Wake the thread that reads or writes: nobody waits for what it does."""
+        with suppress(OSError):  # it was closed meanwhile
+            socket.socket.shutdown(self._inner.get_extra_info("socket"), socket.SHUT_RDWR)  # TLS would say goodbye first
 
 
 class AsyncStream:

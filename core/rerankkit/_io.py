@@ -9,19 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 
+from rerankkit._halting import HALT, Halt, interruptible
 from rerankkit._http import Http
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
 
+if TYPE_CHECKING:
+    from rerankkit.reranker import Reranker
+    from rerankkit.types import D, RerankRequest, RerankResponse
+
 T = TypeVar("T")
 Job: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
+Finished: TypeAlias = Future[T] | asyncio.Task[T]
 
 
 class IO(Protocol):
@@ -52,24 +59,40 @@ class IO(Protocol):
         """The results of all *jobs*, in their order, at most *limit* at work at a time; the first failure ends it."""
         ...
 
+    async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
+        """The first result of *jobs*, which begin at once; the others are cancelled.
 
-_FAILED: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("rerankkit_failed", default=None)
-"""Set, in the threads of one gathering, once one of them has failed: the others begin nothing more."""
+        A failure that *ends* accepts is raised at once; after others the rest goes on, and if all fail, it is the first
+        job's that is raised.
+        """
+        ...
+
+    async def wait(self, future: Future[T], deadline: Deadline) -> T:
+        """The result of *future*, which another thread or task sets.
+
+        Raises:
+            TimeoutError: There is none before *deadline*.
+        """
+        ...
+
+    async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
+        """What a reranker that is not built on an `IO` answers."""
+        ...
 
 
 class _Blocking:
     """Blocks the calling thread; batches go out in threads of their own."""
 
     async def send(self, http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        failed = _FAILED.get()
-        if failed is not None and failed.is_set():
+        halt = HALT.get()
+        if halt is not None and halt.is_set():
             raise CancelledError
         return http.send(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
-        failed = _FAILED.get() or threading.Event()
-        if failed.wait(seconds):
-            raise CancelledError
+        woken = threading.Event()
+        with interruptible(woken.set):
+            woken.wait(seconds)
 
     async def offload(self, function: Callable[[], T], deadline: Deadline) -> T:
         executor = ThreadPoolExecutor(1, thread_name_prefix="rerankkit")
@@ -81,15 +104,41 @@ class _Blocking:
     async def gather(self, jobs: Sequence[Job[T]], limit: int) -> list[T]:
         if len(jobs) <= 1 or limit == 1:
             return [await job() for job in jobs]
-        failed = _FAILED.get() or threading.Event()
+        halt = Halt(HALT.get())
         executor = ThreadPoolExecutor(min(limit, len(jobs)), thread_name_prefix="rerankkit")
         try:
-            return _results([executor.submit(contextvars.copy_context().run, _start, job, failed) for job in jobs])
+            return _results(_submitted(executor, jobs, halt))
         except BaseException:
-            failed.set()  # what is under way ends by itself, at the deadline at the latest
+            halt.set()  # what is under way and cannot be woken ends at the deadline at the latest
             raise
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
+
+    async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
+        halt = Halt(HALT.get())
+        *others, last = jobs
+        executor = ThreadPoolExecutor(max(1, len(others)), thread_name_prefix="rerankkit")
+        try:
+            futures = _submitted(executor, others, halt)
+            for future in futures:
+                future.add_done_callback(lambda done: halt.set() if _decides(done, ends) else None)
+            futures.append(_finished(last, halt))
+            found = next((future for future in as_completed(futures) if _decides(future, ends)), None)
+            return (found or _first_failed(futures)).result()
+        finally:
+            halt.set()
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def wait(self, future: Future[T], deadline: Deadline) -> T:
+        woken = threading.Event()
+        future.add_done_callback(lambda _: woken.set())
+        with interruptible(woken.set):
+            woken.wait(deadline.remaining())
+        return future.result(timeout=0)
+
+    async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
+        left = request.deadline.remaining()
+        return reranker.rerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
 
 class _Async:
@@ -123,6 +172,37 @@ class _Async:
         else:
             return [task.result() for task in tasks]
         raise first
+
+    async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
+        tasks = [asyncio.create_task(job()) for job in jobs]
+        left = set(tasks)
+        try:
+            while left:
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                if any(_decides(task, ends) for task in done):
+                    break
+            found = next((task for task in tasks if task.done() and _decides(task, ends)), None)
+            return (found or _first_failed(tasks)).result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def wait(self, future: Future[T], deadline: Deadline) -> T:
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+                loop.call_soon_threadsafe(woken.set)
+
+        future.add_done_callback(wake)
+        async with asyncio.timeout(deadline.remaining()):
+            await woken.wait()
+        return future.result()
+
+    async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
+        left = request.deadline.remaining()
+        return await reranker.arerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
 
 async def _cancelled_in_scope(job: Job[T]) -> T:
@@ -174,6 +254,26 @@ BLOCKING: IO = _Blocking()
 ASYNC: IO = _Async()
 
 
+def _submitted(executor: ThreadPoolExecutor, jobs: Iterable[Job[T]], halt: Halt) -> list[Future[T]]:
+    """All *jobs*, at work in threads that obey *halt*."""
+    return [executor.submit(contextvars.copy_context().run, _start, job, halt) for job in jobs]
+
+
+def _finished(job: Job[T], halt: Halt) -> Future[T]:
+    """A job that was done in the calling thread."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(contextvars.copy_context().run(_start, job, halt))
+    except Exception as error:  # noqa: BLE001 -- handed on, as a thread would
+        future.set_exception(error)
+    return future
+
+
+def _start(job: Job[T], halt: Halt) -> T:
+    HALT.set(halt)
+    return run(job())
+
+
 def _results(futures: Sequence[Future[T]]) -> list[T]:
     """All results, or the first failure; what others gave up because of it is none, and may be known before it."""
     for future in as_completed(futures):
@@ -183,9 +283,21 @@ def _results(futures: Sequence[Future[T]]) -> list[T]:
     return [future.result() for future in futures]
 
 
-def _start(job: Job[T], failed: threading.Event) -> T:
-    _FAILED.set(failed)
-    return run(job())
+def _decides(done: Finished[T], ends: Callable[[Exception], bool]) -> bool:
+    """Whether a race is over with this."""
+    if _was_cancelled(done):
+        return False
+    failure = done.exception()
+    return not isinstance(failure, Exception) or ends(failure)
+
+
+def _first_failed(jobs: Sequence[Finished[T]]) -> Finished[T]:
+    """The first of *jobs*, all of which have failed, that did so by itself."""
+    return next((job for job in jobs if not _was_cancelled(job)), jobs[0])
+
+
+def _was_cancelled(done: Finished[T]) -> bool:
+    return done.cancelled() or isinstance(done.exception(), CancelledError)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

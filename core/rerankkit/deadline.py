@@ -24,3 +24,7 @@ class Deadline:
     def allows(self, seconds: float) -> bool:
         """Whether a wait of *seconds* would end before the deadline."""
         return seconds < self.remaining()
+
+    def sooner(self, seconds: float) -> Deadline:
+        """This one, or another *seconds* from now if that is sooner."""
+        return Deadline(seconds) if seconds < self.remaining() else self

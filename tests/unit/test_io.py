@@ -15,7 +15,8 @@ import anyio
 import pytest
 
 from rerankkit import InvalidRequestError
-from rerankkit._io import _FAILED, ASYNC, BLOCKING, IO, check_loop, run
+from rerankkit._halting import HALT, Halt
+from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 
@@ -258,7 +259,7 @@ def test_a_failure_stops_what_has_not_begun_and_what_waits(colour: str) -> None:
 
 def test_a_request_is_not_sent_once_another_has_failed() -> None:
     http = Http()
-    failed = threading.Event()
+    halt = Halt()
 
     async def send() -> HttpResponse:
         return await BLOCKING.send(http, REQUEST, DEADLINE)  # type: ignore[arg-type]
@@ -266,9 +267,9 @@ def test_a_request_is_not_sent_once_another_has_failed() -> None:
     assert run(send()) is REPLY
     for is_set in (False, True):
         context = contextvars.copy_context()
-        context.run(_FAILED.set, failed)
+        context.run(HALT.set, halt)
         if is_set:
-            failed.set()
+            halt.set()
             with pytest.raises(CancelledError):
                 context.run(run, send())
         else:
@@ -277,10 +278,10 @@ def test_a_request_is_not_sent_once_another_has_failed() -> None:
 
 
 def test_a_wait_ends_once_another_has_failed() -> None:
-    failed = threading.Event()
-    failed.set()
+    halt = Halt()
+    halt.set()
     context = contextvars.copy_context()
-    context.run(_FAILED.set, failed)
+    context.run(HALT.set, halt)
     with pytest.raises(CancelledError):
         context.run(run, BLOCKING.sleep(30))
 

@@ -550,8 +550,14 @@ def test_garbage_is_tried_again(trial: Trial, fault: Fault) -> None:
 
 @PROTOCOL
 def test_interim_replies_without_an_end_cannot_outlast_the_deadline(core: Trial) -> None:
-    core.stage.always(Drip(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1_000, pause=0.0))
+    core.stage.always(Drip(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", pause=0.02))
     assert isinstance(core(timeout=0.3).error, DeadlineExceededError)
+
+
+@PROTOCOL
+def test_a_flood_of_interim_replies_is_no_answer(core: Trial) -> None:
+    core.stage.always(Drip(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1_000, pause=0.0))
+    assert "longer than 65,536 bytes" in str(assert_is_no_answer(core()))
 
 
 @PROTOCOL

@@ -13,8 +13,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,25 +60,28 @@ class Growth:
     threads: set[threading.Thread] = field(default_factory=set)
 
 
-@contextmanager
-def growth() -> Iterator[Growth]:
-    """What is there at the end and was not at the beginning; both after a garbage collection."""
-    found = Growth()
+def growth(work: Callable[[], None]) -> Growth:
+    """What is there after *work* and was not before it; both after a garbage collection."""
     gc.collect()
     tracemalloc.start(1)
     try:
         threads, before, heap = set(threading.enumerate()), Held.now(), tracemalloc.get_traced_memory()[0]
-        yield found
+        work()
         gc.collect()
-        found.heap = tracemalloc.get_traced_memory()[0] - heap
-        found.descriptors = Held.now().descriptors - before.descriptors
-        found.threads = set(threading.enumerate()) - threads
+        return Growth(
+            tracemalloc.get_traced_memory()[0] - heap,
+            Held.now().descriptors - before.descriptors,
+            set(threading.enumerate()) - threads,
+        )
     finally:
         tracemalloc.stop()
 
 
-def assert_flat(found: Growth) -> None:
-    assert found.heap < MOST_GROWTH
+def assert_flat(work: Callable[[], None]) -> None:
+    """Nothing grows.  A heap that does is measured again: a table of the interpreter's that had to double is no leak."""
+    found = growth(work)
+    heap = found.heap if found.heap < MOST_GROWTH else growth(work).heap
+    assert heap < MOST_GROWTH
     assert abs(found.descriptors) <= 2
     assert found.threads == set()
 
@@ -106,9 +108,7 @@ def test_calls_leave_nothing_behind(service: Service, stage: Stage, colour: str)
     with one_loop() as loop, Client(service.make(stage.url)) as client:
         loop.run(fill_threads())
         call(100)
-        with growth() as found:
-            call(fewer(service, 2_000 if colour == "sync" else 1_000))
-    assert_flat(found)
+        assert_flat(lambda: call(fewer(service, 2_000 if colour == "sync" else 1_000)))
 
 
 @H2
@@ -125,9 +125,7 @@ def test_failing_calls_leave_nothing_behind(service: Service, stage: Stage, colo
     with one_loop() as loop, Client(service.make(stage.url), retry=ONCE) as client:
         loop.run(fill_threads())
         fail(5)
-        with growth() as found:
-            fail(fewer(service, 50))
-    assert_flat(found)
+        assert_flat(lambda: fail(fewer(service, 50)))
 
 
 @H3
@@ -158,7 +156,7 @@ def test_a_short_soak_of_all_services_keeps_all_promises() -> None:
     with Soak(SERVICES, faults=0.1, workers=16) as soak:
         soak.go_on(1_000, None, lambda rest: None)
         if measure.growth(soak.rests) >= MOST_GROWTH:
-            soak.go_on(3_000, None, lambda rest: None)  # a module that a late fault had imported is no leak: it stays one
+            soak.go_on(3_000, None, lambda rest: None)  # what a late fault imports is no leak: it comes once
     broken = [f"{promise.text}: {promise.measured}" for promise in promises(soak, 1.0) if not promise.kept]
     assert broken == []
     assert soak.tally.right >= 0.995 * soak.tally.calls, "one in a thousand may fail, and so few say little"
