@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.redis_server import is_installed, redis_server
 from helpers.services import SERVICES, Service
 from helpers.ways import COLOURS
 from rerankkit.emulator import Emulator
@@ -71,6 +72,15 @@ def transport(request: pytest.FixtureRequest) -> str:
 def running() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of this process's own."""
+    if not is_installed():
+        pytest.skip("there is no redis-server: Debian's package redis-server has it")
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard, cast
 
-from rerankkit.errors import InvalidRequestError
+from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.types import D, Document, DocumentLike
 
 MAX_TIMEOUT = 1e9  # seconds, thirty years: clocks of operating systems end somewhere beyond
@@ -85,6 +85,15 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise InvalidRequestError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_error_types(name: str, value: object) -> tuple[type[RerankError], ...]:
+    """*value* as a tuple of classes of this package's errors."""
+    found = tuple(cast("Iterable[object]", value)) if isinstance(value, list | tuple | set | frozenset) else (value,)
+    classes = tuple(each for each in found if isinstance(each, type) and issubclass(each, RerankError))
+    if len(classes) != len(found):
+        raise InvalidRequestError(f"{name} must hold error classes such as rerankkit.ServerError, got {shown(list(found))}")
+    return classes
 
 
 def check_header_text(name: str, value: object) -> str:

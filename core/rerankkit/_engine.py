@@ -31,7 +31,7 @@ from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse, Sk
 logger = logging.getLogger("rerankkit")
 T = TypeVar("T")
 
-SKIPPED_ORDER: tuple[Skipped, ...] = ("no_score", "over_limit", "blank")
+SKIPPED_ORDER: tuple[Skipped, ...] = ("no_score", "over_limit", "blank", "not_ranked")
 
 
 @dataclass(frozen=True, slots=True)

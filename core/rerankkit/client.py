@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from rerankkit import _engine
 from rerankkit._checks import check_integer, check_timeout
+from rerankkit._degrading import OnError, check_on_error, ranked_or_given
 from rerankkit._http import Http
 from rerankkit._io import IO
 from rerankkit._library import Transport
@@ -13,7 +15,7 @@ from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker
 from rerankkit.retry import Retry, check_retry
-from rerankkit.types import D, RerankRequest, RerankResponse
+from rerankkit.types import D, RerankRequest, RerankResponse, label
 
 logger = logging.getLogger("rerankkit")
 
@@ -30,6 +32,8 @@ class Client(BaseReranker):
         retry: When to send a request again; ``Retry(attempts=1)`` never does.
         concurrency: Requests under way at a time for one call whose documents need several.
         transport: The HTTP library: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed.
+        on_error: ``"raise"``, or ``"passthrough"`` to answer an outage with the documents as they were given, without
+            scores and marked ``status="degraded"``. A bad request or a bad key is raised in any case.
 
     Raises:
         InvalidRequestError: An argument is out of range.
@@ -43,6 +47,7 @@ class Client(BaseReranker):
         retry: Retry | None = None,
         concurrency: int = 8,
         transport: Transport | None = None,
+        on_error: OnError = "raise",
     ) -> None:
         if not isinstance(provider, Provider):
             raise InvalidRequestError(
@@ -50,13 +55,24 @@ class Client(BaseReranker):
             )
         self.provider = provider
         self.timeout = check_timeout(timeout)
+        self.on_error: OnError = check_on_error(on_error)
         self._policy = _engine.Policy(check_retry(retry), check_integer("concurrency", concurrency, 1, None))
         self._http = Http(provider.base_url, transport)
+
+    @property
+    def label(self) -> str:
+        """The service and the model asked for."""
+        return label(self.provider.name, self.provider.model)
 
     def __repr__(self) -> str:
         return f"Client({self.provider!r}, timeout={self.timeout:g})"
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
+        if self.on_error == "passthrough":
+            return await ranked_or_given(self.label, request, partial(self._ranked, io, request))
+        return await self._ranked(io, request)
+
+    async def _ranked(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         response = await _engine.rerank(io, self._http, self.provider, request, self._policy)
         for warning in response.warnings:
             logger.info("%s: %s", self.provider.name, warning)

@@ -3,6 +3,8 @@
 RerankError
 ├── InvalidRequestError           the caller, before anything was sent (also a ValueError)
 ├── DeadlineExceededError         the time the caller allowed is over (also a TimeoutError)
+├── CircuitOpenError              a breaker lets nothing through for now
+├── BudgetExceededError           the call would cost more than was allowed; nothing was sent
 └── ProviderError                 the service, or the way to it
     ├── APIConnectionError        no complete answer arrived
     ├── BadRequestError           400, 422 and every other refusal of the request
@@ -19,11 +21,22 @@ RerankError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerankkit.types import Attempt
 
 
 class RerankError(Exception):
-    """Everything this package raises on purpose."""
+    """Everything this package raises on purpose.
+
+    Attributes:
+        history: Whose turns at the call led to it, in order, where more than one reranker was behind it.
+    """
+
+    history: tuple[Attempt, ...] = ()
 
 
 class InvalidRequestError(RerankError, ValueError):
@@ -44,6 +57,29 @@ class DeadlineExceededError(RerankError, TimeoutError):
         self.provider = provider
         self.model = model
         self.attempts = attempts
+
+
+class CircuitOpenError(RerankError):
+    """The reranker failed, or was slow, too often lately: it is left alone.
+
+    Attributes:
+        retry_after: Seconds until it is tried again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Callable[..., CircuitOpenError], tuple[str, float], dict[str, object]]:
+        return (_circuit_open, (str(self), self.retry_after), self.__dict__)
+
+
+def _circuit_open(message: str, retry_after: float) -> CircuitOpenError:
+    return CircuitOpenError(message, retry_after=retry_after)
+
+
+class BudgetExceededError(RerankError):
+    """The call might cost more than a budget allows; nothing was sent."""
 
 
 class ProviderError(RerankError):

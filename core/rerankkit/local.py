@@ -6,12 +6,13 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from rerankkit._checks import check_timeout, is_blank
 from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
 from rerankkit.errors import InvalidRequestError
+from rerankkit.money import FREE, Estimate
 from rerankkit.reranker import BaseReranker
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse
 
@@ -26,13 +27,23 @@ class BM25(BaseReranker):
     They are at least 0 and have no upper limit.
     """
 
+    share: ClassVar[float] = 0.1
+
     def __init__(self, *, timeout: float = 30.0) -> None:
         if importlib.util.find_spec("bm25s") is None:
             raise InvalidRequestError("local:bm25 ranks with bm25s: pip install 'rerankkit[local]'")
         self.timeout = check_timeout(timeout)
 
+    @property
+    def label(self) -> str:
+        """As in `connect`."""
+        return "local:bm25"
+
     def __repr__(self) -> str:
         return "BM25()"
+
+    def _estimate(self, request: RerankRequest[D]) -> Estimate:
+        return FREE
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         texts = [ranked_text(index, item, None) for index, item in enumerate(request.items)]
@@ -43,7 +54,7 @@ class BM25(BaseReranker):
         order = sorted(ranked, key=lambda index: (-scores[index], index))
         found = [RankedDocument(index, scores[index], request.documents[index]) for index in order]
         found += [RankedDocument(index, None, request.documents[index], skipped="blank") for index in blank]
-        return RerankResponse(tuple(found[: request.top_n]), provider="local", model="bm25")
+        return RerankResponse(tuple(found[: request.top_n]), provider="local", model="bm25", cost=0.0)
 
 
 def bm25_scores(query: str, texts: Sequence[str]) -> list[float]:

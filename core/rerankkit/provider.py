@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, cast
 
+from rerankkit._described import Described
 from rerankkit._tokens import MOST_BYTES_PER_TOKEN, least_tokens
 from rerankkit._wire import HttpRequest, HttpResponse, mended
 from rerankkit.errors import InvalidRequestError
@@ -119,7 +120,7 @@ class Reply:
         return replace(self, usage=self.usage + Usage(requests), warnings=(*warnings, *self.warnings))
 
 
-class Provider(Service):
+class Provider(Described, Service):
     """One reranking service, described.  A further one is one module, one line in the registry, and fixtures.
 
     Attributes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from rerankkit._checks import as_documents, as_items, check_query, check_timeout, check_top_n
 from rerankkit._closing import Closing
+from rerankkit._described import Described
 from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
 from rerankkit.deadline import Deadline
+from rerankkit.money import Estimate
 from rerankkit.types import D, RerankRequest, RerankResponse
 
 
@@ -34,14 +36,21 @@ class Reranker(Protocol):
         ...
 
 
-class BaseReranker(Closing, ABC):
+class BaseReranker(Described, Closing, ABC):
     """A `Reranker` whose work is one coroutine that awaits only its `IO`.
 
     Attributes:
         timeout: Seconds a call may take as a whole, where the caller does not say otherwise.
+        share: Of a deadline that it shares with others: how much beside the 1.0 of a service.
     """
 
     timeout: float = 30.0
+    share: ClassVar[float] = 1.0
+
+    @property
+    def label(self) -> str:
+        """How it is called in reports, such as ``"cohere:rerank-v3.5"``."""
+        return type(self).__name__.lower()
 
     @abstractmethod
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
@@ -71,6 +80,18 @@ class BaseReranker(Closing, ABC):
         """The same as `rerank`, in the running event loop; cancelling it cancels its requests."""
         check_loop()
         return await self._rerank(ASYNC, self._checked(query, documents, top_n, timeout))
+
+    def estimate(self, query: str, documents: Sequence[D], *, top_n: int | None = None) -> Estimate:
+        """What a call is likely to consume and cost; nothing is sent.
+
+        Raises:
+            InvalidRequestError: The call cannot be right.
+        """
+        return self._estimate(self._checked(query, documents, top_n, None))
+
+    def _estimate(self, request: RerankRequest[D]) -> Estimate:
+        """What a checked request is likely to consume and cost."""
+        return Estimate()
 
     def _checked(self, query: str, documents: Sequence[D], top_n: int | None, timeout: float | None) -> RerankRequest[D]:
         given = as_documents(documents)

@@ -8,9 +8,12 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 from rerankkit.deadline import Deadline
 
-Skipped: TypeAlias = Literal["no_score", "over_limit", "blank"]
-"""Why a document has no score, in the order such documents follow the scored ones:
-the service left it out, it lay beyond the service's limit, or it held nothing to rank."""
+Skipped: TypeAlias = Literal["no_score", "over_limit", "blank", "not_ranked"]
+"""Why a document has no score, in the order such documents follow the scored ones: the service left it out, it lay
+beyond the service's limit, it held nothing to rank, or nobody ranked and all documents stand as they were given."""
+
+Status: TypeAlias = Literal["ok", "partial", "degraded"]
+"""Ranked by the first choice, or an equal of it; by some of several; or by a substitute, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,47 @@ def _sum(one: N | None, other: N | None) -> N | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reranker's turn at a call.
+
+    Attributes:
+        reranker: Who, such as ``"cohere:rerank-v3.5"``, ``"local:bm25"`` or ``"passthrough"``.
+        outcome: Whether its scores are in the response, it failed, or another was faster.
+        seconds: How long it took, or was waited for.
+        error: How it failed, in one line.
+        usage: What it consumed; of a cancelled turn, whose reply nobody reads, an estimate.
+        cost: The price of that in dollars (USD); None: unknown.
+    """
+
+    reranker: str
+    outcome: Literal["served", "failed", "cancelled"]
+    seconds: float
+    error: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What a cache did for a call.
+
+    Attributes:
+        hits: Documents whose score was there, or was being fetched by another call.
+        misses: Documents that were sent.
+        saved: What the hits would have cost in dollars (USD); None: unknown.
+    """
+
+    hits: int
+    misses: int
+    saved: float | None = None
+
+    @property
+    def hit_rate(self) -> float:
+        """The share of hits, from 0.0 to 1.0; 0.0 for no documents."""
+        return self.hits / (self.hits + self.misses) if self.hits else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RerankResponse(Generic[D_co]):
     """The answer: results best first, documents without a score last, cut to `top_n`.
 
@@ -139,6 +183,10 @@ class RerankResponse(Generic[D_co]):
         usage: Summed over all requests of the call.
         request_ids: The service's ids of the answered requests, batch by batch.
         warnings: What the service or this package changed or noticed, in words.
+        status: Whether the first choice ranked; thresholds for its scores do not hold for a degraded answer.
+        attempts: Everybody's turn at the call, in order, where there is more than one reranker behind it.
+        cost: The price of `usage` in dollars (USD) by the price table; None: unknown.
+        cache: What was found in a cache; None where there is none.
     """
 
     results: tuple[RankedDocument[D_co], ...]
@@ -147,6 +195,15 @@ class RerankResponse(Generic[D_co]):
     usage: Usage = field(default_factory=Usage)
     request_ids: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    status: Status = "ok"
+    attempts: tuple[Attempt, ...] = ()
+    cost: float | None = None
+    cache: CacheUse | None = None
+
+    @property
+    def served_by(self) -> str:
+        """Who ranked, such as ``"cohere:rerank-v3.5"`` or ``"passthrough"``."""
+        return label(self.provider, self.model)
 
     @property
     def request_id(self) -> str | None:
@@ -166,3 +223,8 @@ class RerankResponse(Generic[D_co]):
 
     def __getitem__(self, rank: int) -> RankedDocument[D_co]:
         return self.results[rank]
+
+
+def label(provider: str, model: str | None) -> str:
+    """How a reranker is called in reports: ``"provider:model"``, or the provider alone where there is no choice."""
+    return provider if model is None else f"{provider}:{model}"
