@@ -21,7 +21,8 @@ class Described:
     def __new__(cls, *args: Any, **options: Any) -> Self:  # noqa: ANN401 -- whatever the class's own `__init__` takes
         made = super().__new__(cls)
         with suppress(TypeError):  # the class's own `__init__` will say it in better words
-            given = _signature(cls).bind_partial(*args, **options).arguments  # type: ignore[arg-type] -- classes are hashable
+            signature = _signature(cls)  # type: ignore[arg-type]  # classes are hashable
+            given = signature.bind_partial(*args, **options).arguments
             made._given = {name: value for name, value in given.items() if name not in SECRET}
         return made
 

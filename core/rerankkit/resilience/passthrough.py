@@ -22,6 +22,9 @@ class Passthrough(BaseReranker):
     def __init__(self) -> None:
         """Nothing to set."""
 
+    def __repr__(self) -> str:
+        return "Passthrough()"
+
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         return in_given_order(request)
 

@@ -62,6 +62,11 @@ class FakeReranker(BaseReranker):
         self.calls: list[FakeCall] = []
         self._failures: deque[Exception] = deque()
 
+    @property
+    def label(self) -> str:
+        """As its responses say."""
+        return "fake:fake"
+
     def __repr__(self) -> str:
         return f"FakeReranker({len(self.calls)} calls)"
 
