@@ -203,7 +203,7 @@ async def exchange(line: Line, request: HttpRequest, parse: Callable[[HttpRespon
 
 def _unreachable(service: Service, error: TransportError) -> APIConnectionError:
     found = APIConnectionError(tidy(str(error)), provider=service.name, model=service.model, retryable=error.can_heal)
-    found.stale = error.stale
+    found.stale, found.sent = error.stale, error.sent
     return found
 
 
