@@ -44,7 +44,7 @@ class Pricing:
         unit = price.unit if price else None
         usages = [self.provider.estimate_usage(batch, self._tokens, unit) for batch in batches]
         cost = sum_of_costs(*(cost_of(usage, price) for usage in usages))
-        return Estimate(sum(usages, Usage()), cost, self._why_unknown(price) if cost is None else None)
+        return Estimate(sum(usages, Usage()), cost, _why_unknown(price) if cost is None else None)
 
     def _tokens(self, text: str) -> int:
         found: object = self.count(text)
@@ -52,13 +52,13 @@ class Pricing:
             return found
         raise InvalidRequestError(f"tokenizer must answer with the number of a text's tokens, got {shown(found)[:100]}")
 
-    def _why_unknown(self, price: Price | None) -> str:
-        whose = f"{self.provider.name}'s {self.provider.billed_as(None)!r}"
-        if price is None:
-            return f"the price of {whose} is not known"
-        if price.unit in UNITS:
-            return f"how many {price.unit}s a call of {whose} takes is not estimated"
-        return f"{whose} costs ${price.dollars:g} per {price.unit}, whatever is sent"
+
+def _why_unknown(price: Price | None) -> str:
+    if price is None:
+        return "the price is not known"
+    if price.unit in UNITS:
+        return f"the price is per {price.unit}, and how many a call takes is not estimated"
+    return f"the price is ${price.dollars:g} per {price.unit}, used or not"
 
 
 def check_prices(prices: object, provider: Provider) -> Prices:
