@@ -96,7 +96,7 @@ def test_each_day_has_its_own_limit_and_the_run_has_one_for_all(colour: str, mon
         with pytest.raises(BudgetExceededError, match="raise per_run"):
             run(colour, reranker, "rerank", "q", ["a"])
     assert str(of_the_day.value).endswith(
-        "$0.004 today are spent or reserved, and per_day is $0.004: "
+        "$0.004 are spent or reserved today, and per_day is $0.004: "
         "wait for the next day, which begins at 00:00 UTC, or raise per_day"
     )
     assert len(server.requests) == 3

@@ -168,7 +168,7 @@ def _may_be_billed(error: BaseException, estimate: Estimate) -> bool:
 
 
 def _refusal(label: str, name: str, cost: float, spent: float, limit: float) -> str:
-    already = "" if name == "per_call" else f", ${spent:.6g} {'today ' * (name == 'per_day')}are spent or reserved"
+    already = "" if name == "per_call" else f", ${spent:.6g} are spent or reserved{' today' * (name == 'per_day')}"
     return f"a call of {label} may cost ${cost:.6g}{already}, and {name} is ${limit:.6g}: {WAYS_OUT[name]}"
 
 
