@@ -54,7 +54,7 @@ def rerank(
     cat hits.jsonl | rerankkit rerank "tide table" --with voyage:rerank-2.5 --top-n 5
     rerankkit rerank "tide table" hits.json -w pinecone -o rank_fields='["title"]' --json
     """  # noqa: D301 -- the backspace tells click not to wrap
-    documents = read_documents(_text(file), form, file.name)
+    documents = read_documents(read_text(file), form, file.name)
     try:
         with connect(target, timeout=timeout, **_options(options)) as reranker:
             response = reranker.rerank(query, documents, top_n=top_n)
@@ -69,7 +69,7 @@ def rerank(
         click.echo(f"note: {warning}", err=True)
 
 
-def _text(file: BinaryIO) -> str:
+def read_text(file: BinaryIO) -> str:
     """What is in the file, or comes through the pipe."""
     if file.isatty():
         click.echo("reading documents from the terminal, a line each; Ctrl-D ends them", err=True)
