@@ -28,7 +28,7 @@ class Described:
 
     def arguments(self) -> Mapping[str, object]:
         """What it was made with, by name; what was left out is not there, nor is any secret."""
-        return self._given
+        return getattr(self, "_given", {})
 
 
 @cache

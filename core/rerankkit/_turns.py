@@ -17,7 +17,7 @@ from rerankkit.types import Attempt, D, RerankRequest, RerankResponse
 async def call(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
     """What *reranker* answers, which says in `attempts` whose turns it took; an error says so in its `history`.
 
-    It has until the request's deadline, or for its own `timeout` if that ends sooner.
+    It has until the request's deadline, or for the `timeout` it was made with if that ends sooner.
     """
     started = time.monotonic()
     try:
@@ -34,8 +34,8 @@ async def call(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankR
 async def _answer(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
     if not isinstance(reranker, BaseReranker):
         return await io.call(reranker, request)
-    deadline = request.deadline.sooner(reranker.timeout)
-    own = request if deadline is request.deadline else replace(request, deadline=deadline)
+    has_own_time = "timeout" in reranker.arguments()
+    own = replace(request, deadline=request.deadline.sooner(reranker.timeout)) if has_own_time else request
     return await reranker._rerank(io, own)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the wrappers' way in
 
 

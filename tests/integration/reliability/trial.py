@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from helpers.canaries import TEXT, assert_silent, key_options, shown_of
 from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of, wait_until
-from rerankkit import Client, Retry, _library
+from rerankkit import BaseReranker, Client, Retry, _library
 
 LATEST = 0.25  # seconds after the deadline
 QUERY = f"{TEXT} which?"
@@ -55,6 +55,7 @@ class Trial:
         name: The address by which the stage is called, where it is another than its own.
         loggers: Whose logs are looked at, from DEBUG on; the root's are everybody's.
         debug: Whether event loops tell of all that they do.
+        wrap: What the client is called through.
     """
 
     service: Service
@@ -66,6 +67,7 @@ class Trial:
     name: str = ""
     loggers: Sequence[str | None] = (None,)
     debug: bool = False
+    wrap: Callable[[Client], BaseReranker] = lambda client: client
 
     def __call__(
         self,
@@ -93,26 +95,29 @@ class Trial:
             provider = self.service.make(url or self.name or self.stage.url, **{**key_options(self.service), **options})
             client = Client(provider, timeout=timeout, retry=retry)
             warm(client)
-            outcome = self._outcome(client, timeout, top_n, ranking)
+            reranker = self.wrap(client)
+            outcome = self._outcome(reranker, timeout, top_n, ranking)
             if not url:
                 assert outcome.requests <= retry.attempts * batches, "I6"
                 self.stage.heal()
-                assert not replace(self, texts=TEXTS, query=QUERY)._outcome(client, 5.0, None).error, "I5"
+                assert not replace(self, texts=TEXTS, query=QUERY)._outcome(reranker, 5.0, None).error, "I5"
             if runner is not None:
-                runner.run(client.aclose())
+                runner.run(reranker.aclose())
                 assert_no_tasks(runner)
-            client.close()
+            reranker.close()
         assert wait_until(lambda: open_sockets() <= before), f"I4: {open_sockets() - before}"
         assert_silent(*shown_of(outcome.error), self.caplog.text)
         return outcome
 
-    def _outcome(self, client: Client, timeout: float, top_n: int | None, ranking: list[Result] | None = None) -> Outcome:
+    def _outcome(
+        self, reranker: BaseReranker, timeout: float, top_n: int | None, ranking: list[Result] | None = None
+    ) -> Outcome:
         texts, requests = tuple(self.texts), self.stage.count
-        client.timeout = timeout
+        reranker.timeout = timeout
         outcome = Outcome()
         started, busy = time.monotonic(), starved()
         try:
-            outcome.results = self.way(client, self.query, self.texts, top_n)
+            outcome.results = self.way(reranker, self.query, self.texts, top_n)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is looked at
             outcome.error = error
         outcome.seconds = time.monotonic() - started
