@@ -12,6 +12,7 @@ from rerankkit._checks import check_timeout, is_blank
 from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
 from rerankkit.errors import InvalidRequestError
+from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate
 from rerankkit.reranker import BaseReranker
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse
@@ -41,6 +42,10 @@ class BM25(BaseReranker):
 
     def __repr__(self) -> str:
         return "BM25()"
+
+    def cache_identity(self) -> CacheIdentity:
+        """Listwise: it counts words among the documents of a call."""
+        return CacheIdentity(b'"local:bm25"', "bm25")
 
     def _estimate(self, request: RerankRequest[D]) -> Estimate:
         return FREE
