@@ -287,6 +287,11 @@ def _skipped(prepared: Prepared, scores: Mapping[int, float], scored: Sequence[S
     return {index: reasons[index] for index in sorted(reasons, key=lambda index: (SKIPPED_ORDER.index(reasons[index]), index))}
 
 
+def substitution(asked: str | None, served: str) -> str:
+    """The warning that another model served than was asked for."""
+    return f"asked for {asked}, served by {served}: scores and thresholds may differ"
+
+
 def _warnings(provider: Provider, prepared: Prepared, scored: Sequence[ScoredBatch]) -> tuple[str, ...]:
     """Each warning once, in the order they arose."""
     replies = [part.reply for part in scored]
@@ -296,5 +301,5 @@ def _warnings(provider: Provider, prepared: Prepared, scored: Sequence[ScoredBat
         for part in scored
         if part.batch.top_n is not None and len(part.reply.scores) > part.batch.top_n
     )
-    substitutions = (f"asked for {provider.model}, served by {model}: scores and thresholds may differ" for model in served)
+    substitutions = (substitution(provider.model, model) for model in served)
     return tuple(dict.fromkeys(chain(prepared.warnings, *(reply.warnings for reply in replies), substitutions, surplus)))

@@ -15,6 +15,7 @@ from rerankkit._library import Transport
 from rerankkit._pricing import Pricing, check_prices, check_tokenizer
 from rerankkit._tokens import Tokenizer
 from rerankkit.errors import InvalidRequestError
+from rerankkit.identity import CacheIdentity, facts_of
 from rerankkit.ledger import Ledger
 from rerankkit.money import Estimate
 from rerankkit.provider import Price, Provider
@@ -80,6 +81,12 @@ class Client(BaseReranker):
 
     def __repr__(self) -> str:
         return f"Client({self.provider!r}, timeout={self.timeout:g})"
+
+    def cache_identity(self) -> CacheIdentity | None:
+        """The provider and its options, the key apart; None if one of them has no JSON form."""
+        given = self.provider
+        facts = facts_of(type(given), given.name, given.model, given.base_url, dict(given.arguments()))
+        return None if facts is None else CacheIdentity(facts, given.model, given.pointwise, given.prepare)
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         if self.on_error == "passthrough":
