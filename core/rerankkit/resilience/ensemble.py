@@ -186,6 +186,7 @@ class _Round(Generic[D]):
             error.history = (*_attempts(self._found_so_far().values()), *error.history)
             raise
         found = self._found_so_far()
+        self._found.clear()  # errors and the frames of their tracebacks would keep each other alive, and the documents
         return [found[place] if place in found else self._late(place) for place in range(len(self._rerankers))]
 
     async def _ask_all(self) -> None:
