@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rerankkit._graphemes import is_cut, is_word
-from rerankkit._tokens import FEWEST_BYTES_PER_TOKEN
-
-Count = Callable[[str], int]
-"""How many tokens a text has."""
+from rerankkit._tokens import FEWEST_BYTES_PER_TOKEN, Tokenizer
 
 
-def windows(text: str, most: int, overlap: int, count: Count) -> list[tuple[int, int]]:
+def windows(text: str, most: int, overlap: int, count: Tokenizer) -> list[tuple[int, int]]:
     """The ``[start, end)`` of each: together all of *text*, none of more than *most* tokens.
 
     They begin and end between words where they can, else between what readers take for characters. A single character that
@@ -24,19 +21,19 @@ def windows(text: str, most: int, overlap: int, count: Count) -> list[tuple[int,
     return found
 
 
-def first_window(text: str, most: int, count: Count) -> tuple[int, int]:
+def first_window(text: str, most: int, count: Tokenizer) -> tuple[int, int]:
     """The ``[start, end)`` of the first of them."""
     return 0, _end(text, 0, most, count)
 
 
-def _following(text: str, before: tuple[int, int], most: int, overlap: int, count: Count) -> tuple[int, int]:
+def _following(text: str, before: tuple[int, int], most: int, overlap: int, count: Tokenizer) -> tuple[int, int]:
     """The next window: one that shares so much with the last that there is room for nothing else shares nothing."""
     shared = _shared(text, before, overlap, count)
     end = _end(text, shared, most, count)
     return (shared, end) if end > before[1] else (before[1], _end(text, before[1], most, count))
 
 
-def _end(text: str, start: int, most: int, count: Count) -> int:
+def _end(text: str, start: int, most: int, count: Tokenizer) -> int:
     def fits(length: int) -> bool:
         return count(text[start : start + length]) <= most
 
@@ -58,7 +55,7 @@ def _cut_before(text: str, start: int, last: int) -> int:
     return word or next((at for at in range(last, start, -1) if is_cut(text, at)), last)
 
 
-def _shared(text: str, window: tuple[int, int], overlap: int, count: Count) -> int:
+def _shared(text: str, window: tuple[int, int], overlap: int, count: Tokenizer) -> int:
     """Where the next window begins to share the end of this one: at a word, or within a long one at a character."""
     start, end = window
 

@@ -373,6 +373,15 @@ def test_the_first_stages_score_ranks(colour: str) -> None:
     assert len(run(colour, FirstStage(), "rerank", "q", documents, top_n=1)) == 1
 
 
+def test_a_cache_can_hold_first_stages_and_ensembles_of_them() -> None:
+    identity = Ensemble(FirstStage(), Passthrough()).cache_identity()
+    assert FirstStage().cache_identity() == FirstStage().cache_identity()
+    assert identity is not None
+    assert not identity.pointwise
+    assert identity == Ensemble(FirstStage(), Passthrough(), timeout=1.0).cache_identity()
+    assert identity != Ensemble(FirstStage(), Passthrough(), k=10).cache_identity()
+
+
 @pytest.mark.parametrize("bad", ["c", Document("c"), {"text": "c", "score": "high"}, Document("c", score=float("nan"))])
 def test_a_document_without_a_first_stage_score_is_refused_before_anybody_is_asked(bad: Any, colour: str) -> None:
     costly = FakeReranker()
@@ -425,7 +434,7 @@ def test_it_is_copied_and_pickled_by_its_arguments(colour: str) -> None:
         documents = [Document("a", score=1.0), Document("b", score=2.0)]
         assert ranking(run(colour, again, "rerank", "q", documents)) == ranking(ensemble.rerank("q", documents))
     assert ensemble.label == "ensemble"
-    assert repr(ensemble).startswith("Ensemble(Passthrough(), FirstStage(), weights=(0.25, 1.0), method='scores'")
+    assert repr(ensemble).startswith("Ensemble(Passthrough(), FirstStage(), weights=[0.25, 1.0], method='scores'")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from rerankkit._ordering import in_order
 from rerankkit._rendering import is_empty
 from rerankkit._turns import call, estimate_of, label_of, share_of, told
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError, RerankError
+from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate, sum_of_costs
 from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.resilience.passthrough import Passthrough
@@ -140,6 +141,10 @@ class FirstStage(BaseReranker):
     def label(self) -> str:
         """As its answers say."""
         return "first_stage"
+
+    def cache_identity(self) -> CacheIdentity:
+        """For what holds it: nobody's, as first-stage scores are part of the documents."""
+        return CacheIdentity(b'"first_stage"', pointwise=True)
 
     def _estimate(self, request: RerankRequest[D]) -> Estimate:
         return FREE

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, TypeAlias, cast
+from typing import Literal, cast
 
 from rerankkit._checks import check_choice, check_integer, shown
 from rerankkit._cutting import Window, cut_all, is_left_whole, long_text
 from rerankkit._io import IO
 from rerankkit._ordering import first_reason, in_order
-from rerankkit._tokens import most_tokens
+from rerankkit._tokens import Tokenizer, most_tokens
 from rerankkit._turns import call, estimate_of
 from rerankkit._windows import first_window, windows
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
@@ -21,9 +21,6 @@ from rerankkit.money import Estimate
 from rerankkit.reranker import Reranker
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import D, Document, RankedDocument, RerankRequest, RerankResponse, Span
-
-Tokenizer: TypeAlias = Callable[[str], int]
-"""How many tokens a text has."""
 
 LEAST_TOKENS = 2  # by the estimate, a single code point may have so many
 
