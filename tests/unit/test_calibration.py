@@ -96,7 +96,7 @@ def test_another_scale_of_scores_changes_no_probability(shift: float, scale: flo
 scores = st.floats(-1e6, 1e6)
 
 
-@tries(200)
+@tries(80)
 @given(st.lists(st.tuples(scores, st.booleans()), min_size=10, max_size=60), st.lists(scores, min_size=2), st.data())
 def test_it_never_changes_an_order_and_its_thresholds_mean_what_they_say(judged: Any, others: Any, data: Any) -> None:
     try:
@@ -228,10 +228,10 @@ def test_pairs_without_a_score_are_left_out(colour: str) -> None:
 
 
 def test_a_call_has_its_own_time_from_when_its_turn_comes(colour: str) -> None:
-    fake = FakeReranker(BY_TEXT, latency=0.1, timeout=0.6)
+    fake = FakeReranker(BY_TEXT, latency=0.05, timeout=0.4)
     pairs = [(f"q{place}", text, label) for place, (_, text, label) in enumerate(PAIRS)]
     assert run(colour, Measuring(), "measure", fake, pairs, concurrency=1).pairs == 12
-    assert [call.timeout for call in fake.calls] == [0.6] * 12
+    assert [call.timeout for call in fake.calls] == [0.4] * 12
 
 
 def test_an_outage_ends_the_measuring(colour: str) -> None:

@@ -136,7 +136,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 scores_by_index = st.dictionaries(st.integers(0, 30), st.one_of(finite, st.sampled_from([0.0, 5e-324, 1e-300])), min_size=1)
 
 
-@tries(300)
+@tries(100)
 @given(scores_by_index, st.integers(0, 100))
 def test_both_scales_are_bounded_and_keep_every_order(scores: dict[int, float], k: int) -> None:
     for values, most in ((by_rank(scores, k), 1 / (k + 1)), (by_score(scores), 1.0)):

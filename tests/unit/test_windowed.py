@@ -267,7 +267,7 @@ def test_spans_of_short_documents_stay_as_they_are(colour: str) -> None:
     assert response[1].spans == (Span(3, 4, 0.25),)
 
 
-@tries(150)
+@tries(80)
 @given(st.lists(any_text, min_size=1, max_size=5), st.integers(2, 12), st.integers(1, 6))
 def test_every_document_comes_back_once_best_first_with_the_best_of_its_windows(
     texts: list[str], tokens: int, top_n: int

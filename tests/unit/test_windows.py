@@ -46,7 +46,7 @@ limits = st.integers(2, 40).flatmap(lambda most: st.tuples(st.just(most), st.int
 counts = st.sampled_from([most_tokens, words, len, lambda text: len(text.encode("utf-8", "replace"))])
 
 
-@tries(400)
+@tries(150)
 @given(texts, limits, counts)
 @example("🇫🇷" * 50, (5, 2), most_tokens)
 @example("x" * 200, (7, 3), most_tokens)
@@ -65,7 +65,7 @@ def test_windows_cover_the_text_overlap_and_keep_the_limit(text: str, limit: tup
         assert following == end or count(text[following:end]) <= overlap
 
 
-@tries(400)
+@tries(150)
 @given(texts, limits)
 def test_no_character_is_cut_that_fits_a_window(text: str, limit: tuple[int, int]) -> None:
     regex = pytest.importorskip("regex", reason="which knows what readers take for a character")
