@@ -16,6 +16,7 @@ import pytest
 
 from helpers.caches import FailOpen, Scorer, by_text, shape, until, waiting
 from helpers.processes import fork
+from helpers.ways import run
 from rerankkit import BadRequestError, DeadlineExceededError, RateLimitError, ServerError
 from rerankkit._degrading import in_given_order
 from rerankkit._halting import HALT, Halt
@@ -122,6 +123,23 @@ def test_only_what_nobody_is_asking_for_is_sent(first: str, colour: str, callers
     assert service.sent == [["a", "b"], ["c"]]
     assert shape(other.result()) == shape(FakeReranker(by_text).rerank("q", ["c", "b", "a"]))
     assert (one.result().cache, other.result().cache) == (CacheUse(0, 2, 0.0), CacheUse(2, 1))
+
+
+def test_what_another_call_kept_while_this_one_looked_is_not_sent_again(colour: str) -> None:
+    class Overtaken(MemoryStore):
+        def get_many(self, keys: Any) -> Any:
+            found = super().get_many(keys)
+            if not overtaken:
+                overtaken.append(True)
+                cached.rerank("q", TEXTS[:15])
+            return found
+
+    overtaken: list[bool] = []
+    service = Scorer()
+    cached = Cached(service, Overtaken())
+    response = run(colour, cached, "rerank", "q", TEXTS)
+    assert service.sent == [TEXTS[:15], TEXTS[15:]]
+    assert response.cache == CacheUse(15, 5)
 
 
 @pytest.mark.parametrize("leader", ["sync", "async"])
