@@ -357,6 +357,19 @@ def test_a_connection_of_a_parent_that_python_did_not_see_fork_is_left_alone(
     store.close()
 
 
+def test_nothing_of_a_file_is_open_in_a_forked_child(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "scores.sqlite")
+    store.set_many(ITEMS)
+
+    def look() -> None:
+        assert store._connection is None
+        assert not any("sqlite" in str(found.readlink()) for found in Path("/proc/self/fd").iterdir() if found.exists())
+
+    assert fork(look).failure() == ""
+    assert store.get_many(list(ITEMS)) == ITEMS
+    store.close()
+
+
 def test_what_was_open_is_closed_with_the_object(tmp_path: Path) -> None:
     before = Held.now()
     for _ in range(10):
