@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import ClassVar
 
 from rerankkit._checks import is_number, shown
 from rerankkit._forking import ForkLock
@@ -71,6 +72,8 @@ class Budget(Wrapper):
     Raises:
         InvalidRequestError: There is no limit, or one that is no amount above 0.
     """
+
+    keeps_scores: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rerankkit._checks import check_flag, check_integer
 from rerankkit._io import IO
 from rerankkit._turns import call
@@ -31,6 +33,8 @@ class ConcurrencyLimited(Wrapper):
     Raises:
         InvalidRequestError: An argument is out of range.
     """
+
+    keeps_scores: ClassVar[bool] = True
 
     def __init__(
         self, reranker: Reranker, most: int = 8, *, adaptive: bool = False, least: int = 1, timeout: float | None = None

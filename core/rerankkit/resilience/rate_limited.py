@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rerankkit._checks import MODEL_FORM, check_integer, is_number, shown
 from rerankkit._degrading import NOTICES
@@ -57,6 +58,8 @@ class RateLimited(Wrapper):
     Raises:
         InvalidRequestError: There is no rate, or an argument is out of range.
     """
+
+    keeps_scores: ClassVar[bool] = True
 
     def __init__(
         self,
