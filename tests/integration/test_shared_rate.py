@@ -106,6 +106,29 @@ def test_a_forked_child_counts_with_its_parent(redis_url: str, name: str) -> Non
         assert child.failure() == ""
 
 
+def test_a_fork_while_others_ask_redis_hangs_nobody(redis_url: str, name: str) -> None:
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            limited.rerank("q", ["a"])
+
+    def child() -> None:
+        limited.rerank("q", ["a"], timeout=20)
+        assert limited._shared._silent_until < 0, "Redis was not asked"
+
+    with RateLimited(FakeReranker(), requests_per_second=1e6, redis_url=redis_url, name=name) as limited:
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            assert [fork(child).failure() for _ in range(10)] == [""] * 10
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
 def test_a_cancelled_waiter_leaves_its_place_to_other_processes(redis_url: str, name: str) -> None:
     limited, other = (
         RateLimited(FakeReranker(), requests_per_second=SLOW, redis_url=redis_url, name=name, timeout=9_999) for _ in range(2)
