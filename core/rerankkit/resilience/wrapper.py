@@ -34,7 +34,7 @@ class Wrapper(BaseReranker):
         self.timeout = longest if timeout is None else check_timeout(timeout)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(_shown(type(self), self.arguments()))})"
+        return f"{type(self).__name__}({', '.join(_shown(self.arguments(), parameters(type(self))))})"
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[type[Wrapper], Mapping[str, object]]]:
         return (remade, (type(self), self.arguments()))
@@ -71,15 +71,14 @@ def check_reranker(reranker: object) -> Reranker:
     return reranker
 
 
-def _shown(of: type, arguments: Mapping[str, object]) -> list[str]:
-    """Rerankers by themselves, other arguments by name, where they are not as they would be anyway."""
+def _shown(arguments: Mapping[str, object], of: Mapping[str, Parameter]) -> list[str]:
+    """Rerankers, and what there may be any number of, by themselves; others by name, where they differ from the default."""
     found: list[str] = []
     for name, value in arguments.items():
-        several = parameters(of)[name].kind is Parameter.VAR_POSITIONAL
-        values = cast("Sequence[object]", value) if several else (value,)
-        if all(isinstance(each, Reranker) for each in values):
-            found += map(repr, values)
-        elif value != parameters(of)[name].default:
+        is_several = of[name].kind is Parameter.VAR_POSITIONAL
+        if is_several or isinstance(value, Reranker):
+            found += map(repr, cast("tuple[object, ...]", value) if is_several else (value,))
+        elif value != of[name].default:
             found.append(f"{name}={_text(value)}")
     return found
 
