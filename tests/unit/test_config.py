@@ -23,10 +23,10 @@ from helpers.properties import any_text, tries
 from helpers.services import KENDRA, PLAN_ID, SERVICES, Service
 from helpers.ways import run
 from rerankkit import BM25, Client, Cohere, InvalidRequestError, Reranker, Retry, ServerError, connect, providers, resilience
-from rerankkit._config_kinds import hints, kinds
 from rerankkit._described import Described, parameters
 from rerankkit._turns import call
 from rerankkit.config import from_config, load_config, to_config
+from rerankkit.config._kinds import hints, is_ranking, kinds, name_of
 from rerankkit.resilience import Fallback, Passthrough
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.testing import FakeReranker
@@ -505,6 +505,46 @@ def test_junk_is_refused_by_no_other_error(description: Any) -> None:
     except InvalidRequestError:
         return
     assert from_config(to_config(made)) is not None
+
+
+OF_EACH_KIND: dict[str, dict[str, Any]] = {
+    "client": {
+        "service": "cohere",
+        "prices": {"a-model": {"dollars": 2.0, "per": 1000, "unit": "search unit"}},
+    },
+    "bm25": {"timeout": 2},
+    "passthrough": {},
+    "first_stage": {},
+    "fallback": {"rerankers": ["cohere", "passthrough"], "on": ["ServerError"]},
+    "hedged": {"first": "cohere", "second": "voyage", "delay": 0.5},
+    "circuit_breaker": {"reranker": "cohere", "slow_after": 1},
+    "rate_limited": {"reranker": "cohere", "requests_per_minute": 10},
+    "concurrency_limited": {"reranker": "cohere", "most": 4, "adaptive": True},
+    "budget": {"reranker": "cohere", "per_call": 0.01},
+    "ensemble": {"rerankers": ["cohere", "voyage", "first_stage"], "weights": [1, 2, 1]},
+    "windowed": {"reranker": "cohere", "tokens": 100, "overlap": 10},
+    "min_score": {"reranker": "cohere", "min_score": {"value": 0.3, "provider": "cohere", "model": "rerank-v3.5"}},
+    "cached": {
+        "reranker": "cohere",
+        "stores": [{"type": "memory_store", "ttl": 60}, {"type": "sqlite_store", "path": "scores.db", "max_bytes": "none"}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(OF_EACH_KIND.keys() & kinds().keys()))
+def test_every_wrapper_goes_there_and_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = from_config({"type": name, **OF_EACH_KIND[name]})
+    written = to_config(made)
+    assert {"type": name, **OF_EACH_KIND[name]}.keys() == written.keys()
+    assert repr(from_config(written)) == repr(made)
+    assert to_config(from_config(json.loads(json.dumps(written)))) == written
+    assert to_config(pickle.loads(pickle.dumps(made))) == written
+
+
+def test_no_kind_of_reranker_is_forgotten_here() -> None:
+    own = {name_of(kind) for kind in OWN}
+    assert {name for name, kind in kinds().items() if is_ranking(kind)} - own <= set(OF_EACH_KIND)
 
 
 # Files

@@ -12,7 +12,9 @@ from inspect import Parameter
 from typing import Any, cast
 
 from rerankkit import providers
-from rerankkit._config_kinds import (
+from rerankkit._described import Described, parameters
+from rerankkit.client import Client
+from rerankkit.config._kinds import (
     CLIENT,
     NONE,
     TYPE,
@@ -26,9 +28,7 @@ from rerankkit._config_kinds import (
     takes_none,
     values,
 )
-from rerankkit._config_secrets import holds_password
-from rerankkit._described import Described, parameters
-from rerankkit.client import Client
+from rerankkit.config._secrets import holds_password
 from rerankkit.errors import RerankError
 from rerankkit.provider import Provider
 from rerankkit.reranker import Reranker

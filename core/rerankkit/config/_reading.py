@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from rerankkit import errors, providers
 from rerankkit._checks import shown
-from rerankkit._config_kinds import (
+from rerankkit._connect import connect
+from rerankkit._described import SECRET, parameters, remade
+from rerankkit.config._kinds import (
     CLIENT,
     NONE,
     TYPE,
@@ -29,8 +31,6 @@ from rerankkit._config_kinds import (
     takes_rerankers,
     values,
 )
-from rerankkit._connect import connect
-from rerankkit._described import SECRET, parameters, remade
 from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker
