@@ -65,6 +65,7 @@ def test_twelve_workers_in_three_processes_keep_one_rate_and_reach_it(
     """`tests/benchmarks/rate.py` does so for half a minute."""
     job = Job(emulator.urls["cohere"], redis_url, name, 100.0, workers, 4, 1.5)
     with processes(job, 3) as started:
+        emulator.reset()
         began = time.monotonic()
         start(started)
         calls = calls_of(started)
