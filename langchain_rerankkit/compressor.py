@@ -6,27 +6,54 @@ Documents keep their class, id and metadata; copies carry the score, and the cal
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeAlias
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import model_validator
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from langchain_core.runnables import ConfigurableField, RunnableConfig, RunnableSerializable, ensure_config
+from langchain_core.runnables.utils import ConfigurableFieldMultiOption, ConfigurableFieldSingleOption
+from pydantic import ConfigDict, model_validator
+from typing_extensions import TypedDict, override
 
 import rerankkit
+from langchain_rerankkit import _runs, _spans
+from langchain_rerankkit._configurable import Configurable
+from rerankkit._checks import check_top_n
+from rerankkit._turns import label_of
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
+AnyConfigurableField: TypeAlias = ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
 
-class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
+
+class RerankInput(TypedDict):
+    """What a compressor is invoked with."""
+
+    query: str
+    documents: Sequence[Document]
+
+
+class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSerializable[RerankInput, list[Document]]):
     """What all compressors here do.
+
+    They are Runnables, too: ``{"query": ..., "documents": ...}`` in, documents out, with ``top_n=`` as an option of a call.
+    Each call is one run, below that of its caller.
 
     Attributes:
         score_key: The metadata key of the score; None there means that the document was not scored.
         first_stage_score_key: The metadata key of the first-stage score, which Kendra takes into account.
+        spans_key: The metadata key of the relevant spans, where the service reports them: ``start`` and ``end`` in code
+            points of the text as it was, and ``score``; best first.
+        cut_to_spans: Whether the copies hold the relevant spans alone; a document without any keeps its text.
     """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
     score_key: str = "relevance_score"
     first_stage_score_key: str | None = None
+    spans_key: str = "relevant_spans"
+    cut_to_spans: bool = False
 
     @model_validator(mode="after")
     def _know_the_text(self) -> Self:
@@ -34,35 +61,113 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
             raise rerankkit.InvalidRequestError("a document's page_content is the field 'text' here: name that instead")
         return self
 
+    @model_validator(mode="after")
+    def _know_the_spans(self) -> Self:
+        if not self.cut_to_spans:
+            return self
+        if hasattr(self, "provider") and not getattr(self, "relevant_spans", None):
+            raise rerankkit.InvalidRequestError(
+                "cut_to_spans needs spans to be asked for: CohereRerank(model='rerank-v5.0-fast', relevant_spans=True)"
+            )
+        if self.title_key is not None or set(self._field_names()) - {"text"}:
+            raise rerankkit.InvalidRequestError(
+                "cut_to_spans cuts what was ranked, which must be the text alone: leave out title_key, metadata_fields and "
+                "rank_fields"
+            )
+        return self
+
     @abstractmethod
     def _reranker(self) -> rerankkit.Reranker:
         """Who ranks."""
 
+    @abstractmethod
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other* where that makes no difference."""
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Yes: `langchain_core.load.dumps` writes it down, without its keys."""
+        return True
+
     def compress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks | None = None,
-    ) -> Sequence[Document]:
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
         """The documents, most relevant first, as copies with their score in the metadata.
 
         Raises:
             rerankkit.RerankError: See `rerankkit.BaseReranker.rerank`.
         """
-        documents = list(documents)
-        response = self._reranker().rerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
-        return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
+        return self._run(documents, query, _runs.config_for(callbacks), self.top_n)
 
     async def acompress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks | None = None,
-    ) -> Sequence[Document]:
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """The same in the running event loop."""
+        return await self._arun(documents, query, _runs.config_for(callbacks), self.top_n)
+
+    @override
+    def invoke(self, input: RerankInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """The same as `compress_documents`.
+
+        Args:
+            input: The query and the documents.
+            config: As for any Runnable.
+            **kwargs: ``top_n``, for this call.
+        """
+        query, documents = _parts(input)
+        return self._run(documents, query, ensure_config(config), self._top_n_of(kwargs))
+
+    @override
+    async def ainvoke(self, input: RerankInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """The same in the running event loop."""
+        query, documents = _parts(input)
+        return await self._arun(documents, query, ensure_config(config), self._top_n_of(kwargs))
+
+    @override
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[RerankInput, list[Document]]:
+        """The same with fields that a call's configuration may set; connections are shared where the service stays one."""
+        super().configurable_fields(**kwargs)  # which knows what may be configured
+        return Configurable(default=self, fields=kwargs)
+
+    def _run(self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None) -> list[Document]:
+        # what all ways in come to: one call, which is one run
+        documents = list(documents)
+        run = _runs.start(self.get_name(), query, config, self._facts(documents, top_n))
+        try:
+            response = self._reranker().rerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            found = self._found(documents, response)
+        except BaseException as error:
+            _runs.fail(run, error)
+            raise
+        _runs.end(run, found, _runs.response_facts(response, len(found)))
+        return found
+
+    async def _arun(
+        self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None
+    ) -> list[Document]:
         """The same in the running event loop."""
         documents = list(documents)
-        response = await self._reranker().arerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
-        return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
+        run = await _runs.astart(self.get_name(), query, config, self._facts(documents, top_n))
+        try:
+            response = await self._reranker().arerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            found = self._found(documents, response)
+        except BaseException as error:
+            await _runs.afail(run, error)
+            raise
+        await _runs.aend(run, found, _runs.response_facts(response, len(found)))
+        return found
+
+    def _facts(self, documents: Sequence[Document], top_n: int | None) -> dict[str, Any]:
+        return _runs.request_facts(label_of(self._reranker()), len(documents), top_n)
+
+    def _top_n_of(self, options: Mapping[str, Any]) -> int | None:
+        unknown = options.keys() - {"top_n"}
+        if unknown:
+            raise rerankkit.InvalidRequestError(f"invoke() has no option {min(unknown)!r}: it takes top_n")
+        return check_top_n(options["top_n"]) if "top_n" in options else self.top_n
+
+    def _found(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
+        return [self._ranked(documents[result.index], result) for result in self.kept(response)]
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
@@ -86,9 +191,31 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
                 "leave it out where there is none"
             ) from None
 
-    def _scored(self, document: Document, score: float | None) -> Document:
-        return document.model_copy(update={"metadata": {**document.metadata, self.score_key: score}})
+    def _ranked(self, document: Document, result: rerankkit.RankedDocument[Any]) -> Document:
+        metadata = {**document.metadata, self.score_key: result.relevance_score}
+        if not result.spans:
+            return document.model_copy(update={"metadata": metadata})
+        text = _spans.cut(document.page_content, result.spans) if self.cut_to_spans else document.page_content
+        metadata[self.spans_key] = _spans.offsets(result.spans)
+        return document.model_copy(update={"page_content": text, "metadata": metadata})
+
+
+def _parts(given: RerankInput) -> tuple[str, Sequence[Document]]:
+    if not isinstance(given, Mapping) or not {"query", "documents"} <= given.keys():
+        keys = sorted(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
+        raise rerankkit.InvalidRequestError(f"a reranker is invoked with {{'query': ..., 'documents': ...}}, got {keys}")
+    return given["query"], given["documents"]
 
 
 class RerankCompressor(RerankerSettings, BaseRerankCompressor):
     """Reranks with any reranker: ``RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3)``."""
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """The reranker, if it is one that can be written down."""
+        return {"reranker": self.reranker}
+
+    @override
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """For LangChain's `dumps`; an object in the place of `reranker` cannot be written down."""
+        return super().to_json() if isinstance(self.reranker, str) else self.to_json_not_implemented()

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from rerankkit import providers
+from rerankkit._closing import Closing
 from rerankkit._connect import connect
 from rerankkit._library import Transport
 from rerankkit.client import Client
@@ -113,8 +114,8 @@ class AdapterSettings(Settings):
         ]
 
 
-class RerankerSettings(Settings):
-    """Any reranker.
+class RerankerSettings(Settings, Closing):
+    """Any reranker; closing this closes it.
 
     Attributes:
         reranker: ``"cohere:rerank-v3.5"``, a `rerankkit.Client`, or any object with `rerank` and `arerank`.
@@ -143,9 +144,25 @@ class RerankerSettings(Settings):
             self._connected = (self.reranker, connect(self.reranker) if isinstance(self.reranker, str) else self.reranker)
         return self._connected[1]
 
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, if both name the same reranker."""
+        self._connected = other._connected
 
-class ServiceSettings(Settings):
-    """The client of one service.
+    def close(self) -> None:
+        """Close the reranker."""
+        reranker = self._reranker()
+        if isinstance(reranker, Closing):
+            reranker.close()
+
+    async def aclose(self) -> None:
+        """Close the reranker, also what the running event loop opened."""
+        reranker = self._reranker()
+        if isinstance(reranker, Closing):
+            await reranker.aclose()
+
+
+class ServiceSettings(Settings, Closing):
+    """The client of one service; closing this closes it.
 
     Attributes:
         concurrency: Requests under way at a time for one call whose documents need several.
@@ -183,6 +200,18 @@ class ServiceSettings(Settings):
             client = Client(provider, concurrency=self.concurrency, retry=self.retry, transport=self.transport)
             self._client = (copy.deepcopy(settings), client)
         return self._client[1]
+
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both have the same settings."""
+        self._client = other._client
+
+    def close(self) -> None:
+        """Close what blocking calls opened; the object cannot be used after."""
+        self.client().close()
+
+    async def aclose(self) -> None:
+        """Close what blocking calls and the running event loop opened; the object cannot be used after."""
+        await self.client().aclose()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""

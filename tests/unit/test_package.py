@@ -24,7 +24,9 @@ EXPORTS = {
         RateLimitError RequestTooLargeError RerankError RerankRequest RerankResponse Reranker Retry ServerError Span Usage
         Voyage __version__ connect
     """,
-    langchain_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankCompressor VoyageRerank",
+    langchain_rerankkit: """
+        CohereRerank KendraRerank PineconeRerank RerankCompressor RerankInput RerankRetriever RerankTransformer VoyageRerank
+    """,
     llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor VoyageRerank",
 }
 
