@@ -25,6 +25,7 @@ from pydantic import (
 
 from rerankkit import providers
 from rerankkit._connect import connect
+from rerankkit._described import SECRET
 from rerankkit._library import Transport
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
@@ -165,10 +166,10 @@ class ServiceSettings(Settings):
 
     _client: tuple[object, Client] | None = PrivateAttr(default=None)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Say at once what the service would refuse; of a change, at the next call: two may belong together."""
+        super().model_post_init(context)
         self.client()
-        return self
 
     def _reranker(self) -> Reranker:
         return self.client()
@@ -187,8 +188,7 @@ class ServiceSettings(Settings):
     def __getstate__(self) -> dict[Any, Any]:
         """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""
         state: dict[Any, Any] = super().__getstate__()
-        own = {**state["__dict__"], **({"aws_access_key_id": None} if "aws_access_key_id" in state["__dict__"] else {})}
-        fields = {name: None if isinstance(value, SecretStr) else value for name, value in own.items()}
+        fields = {name: None if name in SECRET else value for name, value in state["__dict__"].items()}
         private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
         return {**state, "__dict__": fields, "__pydantic_private__": private}
 

@@ -25,7 +25,7 @@ EXPORTS = {
         Voyage __version__ connect
     """,
     langchain_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankCompressor VoyageRerank",
-    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor VoyageRerank",
+    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor RerankedNode VoyageRerank",
 }
 
 
