@@ -6,7 +6,7 @@ Documents keep their class, id and metadata; copies carry the score, and the cal
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
@@ -22,10 +22,13 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
 
     Attributes:
         score_key: The metadata key of the score; None there means that the document was not scored.
+        status_key: The metadata key of the answer's status, such as ``"degraded"``, which is there only if the first choice
+            did not rank; None: it is told nowhere.
         first_stage_score_key: The metadata key of the first-stage score, which Kendra takes into account.
     """
 
     score_key: str = "relevance_score"
+    status_key: str | None = "rerank_status"
     first_stage_score_key: str | None = None
 
     @model_validator(mode="after")
@@ -51,7 +54,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
         """
         documents = list(documents)
         response = self._reranker().rerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
-        return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
+        return self._answered(documents, response)
 
     async def acompress_documents(
         self,
@@ -62,7 +65,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
         """The same in the running event loop."""
         documents = list(documents)
         response = await self._reranker().arerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
-        return [self._scored(documents[result.index], result.relevance_score) for result in self.kept(response)]
+        return self._answered(documents, response)
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
@@ -86,9 +89,19 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
                 "leave it out where there is none"
             ) from None
 
-    def _scored(self, document: Document, score: float | None) -> Document:
-        return document.model_copy(update={"metadata": {**document.metadata, self.score_key: score}})
+    def _answered(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
+        """Copies of what is returned, which say how it was ranked."""
+        status = {} if response.status == "ok" or self.status_key is None else {self.status_key: response.status}
+        return [
+            self._marked(documents[result.index], {self.score_key: result.relevance_score, **status})
+            for result in self.kept(response)
+        ]
+
+    def _marked(self, document: Document, marks: Mapping[str, object]) -> Document:
+        """A copy with *marks*, and without a status that it may have from an earlier call."""
+        metadata = {name: value for name, value in document.metadata.items() if name != self.status_key}
+        return document.model_copy(update={"metadata": {**metadata, **marks}})
 
 
 class RerankCompressor(RerankerSettings, BaseRerankCompressor):
-    """Reranks with any reranker: ``RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3)``."""
+    """Reranks with any reranker: ``RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3)``, or a composition."""

@@ -1,6 +1,7 @@
 """A LlamaIndex node postprocessor over any reranker.
 
-Nodes are the caller's own, in new `NodeWithScore`s; neither is touched.
+Nodes are the caller's own, in new `NodeWithScore`s; neither is touched. Where the first choice did not rank, a
+`RerankDegradedEvent` says so to whoever listens to LlamaIndex's dispatcher.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, ConfigDict
 
 import rerankkit
+from llamaindex_rerankkit.events import RerankDegradedEvent
 from llamaindex_rerankkit.nodes import RerankedNode
 from llamaindex_rerankkit.reporting import Call, Report, answer, reported
-from rerankkit._closing import Closing
 from rerankkit._turns import label_of
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
 dispatcher = get_dispatcher(__name__)
 
 
-class BaseRerankPostprocessor(AdapterSettings, Closing, BaseNodePostprocessor):
+class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     """What all postprocessors here do.
 
     Closing one, by hand or by leaving a ``with`` block, closes its reranker.
@@ -52,7 +53,8 @@ class BaseRerankPostprocessor(AdapterSettings, Closing, BaseNodePostprocessor):
         """Who ranks."""
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
-        query, nodes, candidates = _checked(query_bundle), list(nodes), self._candidates(nodes)
+        query, nodes = _checked(query_bundle), list(nodes)
+        candidates = self._candidates(nodes)
         if not nodes:
             return []
         with self._reported(query, nodes) as report:
@@ -63,7 +65,8 @@ class BaseRerankPostprocessor(AdapterSettings, Closing, BaseNodePostprocessor):
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query, nodes, candidates = _checked(query_bundle), list(nodes), self._candidates(nodes)
+        query, nodes = _checked(query_bundle), list(nodes)
+        candidates = self._candidates(nodes)
         if not nodes:
             return []
         with self._reported(query, nodes) as report:
@@ -89,26 +92,19 @@ class BaseRerankPostprocessor(AdapterSettings, Closing, BaseNodePostprocessor):
     def _found(
         self, nodes: Sequence[NodeWithScore], response: rerankkit.RerankResponse[str | rerankkit.Document], report: Report
     ) -> list[NodeWithScore]:
-        report.nodes = [self._scored(nodes[result.index], result.relevance_score) for result in self.kept(response)]
+        if response.status != "ok":
+            served_by, attempts = response.served_by, response.attempts
+            dispatcher.event(RerankDegradedEvent(status=response.status, served_by=served_by, attempts=attempts))
+        report.nodes = [self._scored(nodes[result.index], result) for result in self.kept(response)]
         report.tags = answer(response)
         return report.nodes
 
-    def _scored(self, given: NodeWithScore, score: float | None) -> NodeWithScore:
+    def _scored(self, given: NodeWithScore, result: rerankkit.RankedDocument[str | rerankkit.Document]) -> NodeWithScore:
+        """The same node in a new wrapper; where nobody ranked, with the first stage's score."""
+        score = given.score if result.skipped == "not_ranked" else result.relevance_score
         if self.keep_retrieval_score and not isinstance(given, RerankedNode):
             return RerankedNode(node=given.node, score=score, retrieval_score=given.score)
         return given.model_copy(update={"score": score})
-
-    def close(self) -> None:
-        """Close what blocking calls opened; the reranker cannot be used after."""
-        reranker = self._reranker()
-        if isinstance(reranker, Closing):
-            reranker.close()
-
-    async def aclose(self) -> None:
-        """Close what blocking calls and the running event loop opened; the reranker cannot be used after."""
-        reranker = self._reranker()
-        if isinstance(reranker, Closing):
-            await reranker.aclose()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Without connections and callbacks; what else cannot be pickled is told, where BaseComponent leaves it out."""
