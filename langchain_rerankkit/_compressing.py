@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.documents import BaseDocumentCompressor
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, InstanceOf, PrivateAttr
 
 from langchain_rerankkit.compressor import RerankCompressor
 from rerankkit._closing import Closing
@@ -21,7 +22,7 @@ class Compressing(BaseModel, Closing):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
-    reranker: BaseDocumentCompressor | Reranker | str
+    reranker: InstanceOf[BaseDocumentCompressor] | Reranker | Mapping[str, object] | str
 
     _made: tuple[object, BaseDocumentCompressor] | None = PrivateAttr(default=None)
 

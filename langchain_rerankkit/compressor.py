@@ -22,6 +22,7 @@ from langchain_rerankkit import _runs, _spans
 from langchain_rerankkit._configurable import Configurable
 from rerankkit._checks import check_top_n
 from rerankkit._turns import label_of
+from rerankkit.config import to_config
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
 AnyConfigurableField: TypeAlias = ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
@@ -42,6 +43,8 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
 
     Attributes:
         score_key: The metadata key of the score; None there means that the document was not scored.
+        status_key: The metadata key of the answer's status, such as ``"degraded"``, which is there only if the first choice
+            did not rank; None: it is told nowhere.
         first_stage_score_key: The metadata key of the first-stage score, which Kendra takes into account.
         spans_key: The metadata key of the relevant spans, where the service reports them: ``start`` and ``end`` in code
             points of the text as it was, and ``score``; best first.
@@ -51,6 +54,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
     score_key: str = "relevance_score"
+    status_key: str | None = "rerank_status"
     first_stage_score_key: str | None = None
     spans_key: str = "relevant_spans"
     cut_to_spans: bool = False
@@ -135,7 +139,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         run = _runs.start(self.get_name(), query, config, self._facts(documents, top_n))
         try:
             response = self._reranker().rerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
-            found = self._found(documents, response)
+            found = self._answered(documents, response)
         except BaseException as error:
             _runs.fail(run, error)
             raise
@@ -150,7 +154,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         run = await _runs.astart(self.get_name(), query, config, self._facts(documents, top_n))
         try:
             response = await self._reranker().arerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
-            found = self._found(documents, response)
+            found = self._answered(documents, response)
         except BaseException as error:
             await _runs.afail(run, error)
             raise
@@ -166,8 +170,10 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
             raise rerankkit.InvalidRequestError(f"invoke() has no option {min(unknown)!r}: it takes top_n")
         return check_top_n(options["top_n"]) if "top_n" in options else self.top_n
 
-    def _found(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
-        return [self._ranked(documents[result.index], result) for result in self.kept(response)]
+    def _answered(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
+        """Copies of what is returned, which say how it was ranked."""
+        status = {} if response.status == "ok" or self.status_key is None else {self.status_key: response.status}
+        return [self._marked(documents[result.index], result, status) for result in self.kept(response)]
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
@@ -191,12 +197,14 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
                 "leave it out where there is none"
             ) from None
 
-    def _ranked(self, document: Document, result: rerankkit.RankedDocument[Any]) -> Document:
-        metadata = {**document.metadata, self.score_key: result.relevance_score}
+    def _marked(self, document: Document, result: rerankkit.RankedDocument[Any], status: Mapping[str, object]) -> Document:
+        """A copy with its score, *status* and spans, and without a status that it may have from an earlier call."""
+        before = {name: value for name, value in document.metadata.items() if name != self.status_key}
+        metadata = {**before, self.score_key: result.relevance_score, **status}
         if not result.spans:
             return document.model_copy(update={"metadata": metadata})
-        text = _spans.cut(document.page_content, result.spans) if self.cut_to_spans else document.page_content
         metadata[self.spans_key] = _spans.offsets(result.spans)
+        text = _spans.cut(document.page_content, result.spans) if self.cut_to_spans else document.page_content
         return document.model_copy(update={"page_content": text, "metadata": metadata})
 
 
@@ -208,14 +216,22 @@ def _parts(given: RerankInput) -> tuple[str, Sequence[Document]]:
 
 
 class RerankCompressor(RerankerSettings, BaseRerankCompressor):
-    """Reranks with any reranker: ``RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3)``."""
+    """Reranks with any reranker: ``RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3)``, or a composition."""
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """The reranker, if it is one that can be written down."""
-        return {"reranker": self.reranker}
+        """The reranker as `rerankkit.config` describes it, if it can."""
+        return {"reranker": self._description()}
 
     @override
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """For LangChain's `dumps`; an object in the place of `reranker` cannot be written down."""
-        return super().to_json() if isinstance(self.reranker, str) else self.to_json_not_implemented()
+        """For LangChain's `dumps`; a reranker that cannot be described is not written down."""
+        return super().to_json() if self._description() else self.to_json_not_implemented()
+
+    def _description(self) -> Mapping[str, object] | str | None:
+        if isinstance(self.reranker, str | Mapping):
+            return self.reranker
+        try:
+            return to_config(self.reranker)
+        except rerankkit.InvalidRequestError:
+            return None

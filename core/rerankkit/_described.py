@@ -42,7 +42,7 @@ def parameters(of: type) -> Mapping[str, Parameter]:
     return _signature(of).parameters
 
 
-def remade(of: type[Described], arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 -- an object of that class
+def remade(of: type, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 -- an object of that class
     """Another one of the same arguments."""
     names = list(parameters(of))
     several = next((name for name in names if parameters(of)[name].kind is Parameter.VAR_POSITIONAL), None)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from rerankkit._checks import check_timeout, is_blank
 from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
-from rerankkit.errors import InvalidRequestError
+from rerankkit.deadline import Deadline
+from rerankkit.errors import DeadlineExceededError, InvalidRequestError
 from rerankkit.money import FREE, Estimate
 from rerankkit.reranker import BaseReranker
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse
@@ -49,12 +50,26 @@ class BM25(BaseReranker):
         texts = [ranked_text(index, item, None) for index, item in enumerate(request.items)]
         ranked = [index for index, text in enumerate(texts) if not is_blank(text)]
         blank = [index for index, text in enumerate(texts) if is_blank(text)]
-        values = await io.offload(partial(bm25_scores, request.query, [texts[index] for index in ranked]), request.deadline)
+        values = await _in_time(io, partial(bm25_scores, request.query, [texts[index] for index in ranked]), request.deadline)
         scores = dict(zip(ranked, values, strict=True))
         order = sorted(ranked, key=lambda index: (-scores[index], index))
         found = [RankedDocument(index, scores[index], request.documents[index]) for index in order]
         found += [RankedDocument(index, None, request.documents[index], skipped="blank") for index in blank]
         return RerankResponse(tuple(found[: request.top_n]), provider="local", model="bm25", cost=0.0)
+
+
+async def _in_time(io: IO, compute: Callable[[], list[float]], deadline: Deadline) -> list[float]:
+    """What *compute* gives.
+
+    Raises:
+        DeadlineExceededError: It gives nothing before *deadline*.
+    """
+    try:
+        return await io.offload(compute, deadline)
+    except TimeoutError:
+        raise DeadlineExceededError(
+            f"local:bm25 was not ready within {deadline.seconds:g} s; allow more with timeout=", provider="local", model="bm25"
+        ) from None
 
 
 def bm25_scores(query: str, texts: Sequence[str]) -> list[float]:

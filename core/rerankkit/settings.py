@@ -19,19 +19,24 @@ from pydantic import (
     FiniteFloat,
     PrivateAttr,
     SecretStr,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
 from rerankkit import providers
 from rerankkit._closing import Closing
-from rerankkit._connect import connect
+from rerankkit._config_secrets import refusal
+from rerankkit._degrading import OnError
+from rerankkit._described import SECRET
 from rerankkit._library import Transport
 from rerankkit.client import Client
+from rerankkit.config import from_config
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.providers import cohere, pinecone, voyage
 from rerankkit.reranker import Reranker
+from rerankkit.resilience import Fallback, Passthrough
 from rerankkit.retry import Retry
 from rerankkit.types import D, Document, RankedDocument, RerankResponse
 
@@ -55,7 +60,8 @@ class AdapterSettings(Settings):
 
     Attributes:
         top_n: How many documents to return; None or more than there are: all.
-        min_score: Documents with a lower score, or with none, are left out.
+        min_score: Documents with a lower score, or with none, are left out; not of a degraded answer, whose scores are on
+            another scale, or none.
         title_key: The metadata key of the title, which Kendra ranks beside the text; None: none.
         metadata_fields: Metadata that goes along as the document's fields, beside ``text``; None: what the service's
             `rank_fields` names, if it has any. No other metadata leaves the process.
@@ -104,8 +110,8 @@ class AdapterSettings(Settings):
         return names or ()
 
     def kept(self, response: RerankResponse[D]) -> list[RankedDocument[D]]:
-        """The results that `min_score` lets through."""
-        if self.min_score is None:
+        """The results that `min_score` lets through; of a degraded answer all of them."""
+        if self.min_score is None or response.status == "degraded":
             return list(response.results)
         return [
             result
@@ -114,38 +120,62 @@ class AdapterSettings(Settings):
         ]
 
 
-class RerankerSettings(Settings, Closing):
+class RankingSettings(Settings):
+    """What becomes of a call that nobody answers.
+
+    Attributes:
+        on_error: ``"raise"``, or ``"passthrough"`` to answer an outage with the documents in the order in which they were
+            given, cut to `top_n`. A bad request or a bad key is raised in any case.
+    """
+
+    on_error: OnError = "raise"
+
+
+class RerankerSettings(RankingSettings, Closing):
     """Any reranker; closing this closes it.
 
     Attributes:
-        reranker: ``"cohere:rerank-v3.5"``, a `rerankkit.Client`, or any object with `rerank` and `arerank`.
+        reranker: ``"cohere:rerank-v3.5"``, a description as `rerankkit.config` takes it, a `rerankkit.Client`, or any
+            object with `rerank` and `arerank`. An object is not dumped.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    reranker: Reranker | str = Field(exclude=True)
+    reranker: Reranker | Mapping[str, object] | str
 
-    _connected: tuple[object, Reranker] | None = PrivateAttr(default=None)
+    _connected: tuple[object, OnError, Reranker] | None = PrivateAttr(default=None)
 
     @field_validator("reranker", mode="before")
     @classmethod
-    def _refuse_provider(cls, value: object) -> object:
+    def _refuse(cls, value: object) -> object:
+        """Refuse what is no reranker though it looks like one, and keys before anything shows them."""
         if isinstance(value, Provider):
             raise InvalidRequestError(f"reranker must be a reranker, such as Client({value!r}), or a connect() string")
+        refused = refusal(value)
+        if refused is not None:
+            del value
+            raise refused
         return value
 
+    @field_serializer("reranker")
+    def _dumped(self, reranker: Reranker | Mapping[str, object] | str) -> Mapping[str, object] | str | None:
+        return reranker if isinstance(reranker, str | Mapping) else None
+
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
-        """Connect, if a string says to what."""
+        """Connect, if a string or a description says to what."""
         super().model_post_init(context)
         self._reranker()
 
     def _reranker(self) -> Reranker:
-        if self._connected is None or self._connected[0] is not self.reranker:
-            self._connected = (self.reranker, connect(self.reranker) if isinstance(self.reranker, str) else self.reranker)
-        return self._connected[1]
+        given, on_error = self.reranker, self.on_error
+        if self._connected is None or not _is_same(self._connected[0], given) or self._connected[1] != on_error:
+            reranker = from_config(given) if isinstance(given, str | Mapping) else given
+            asked = Fallback(reranker, Passthrough()) if on_error == "passthrough" else reranker
+            self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
+        return self._connected[2]
 
     def share_connections(self, other: Self) -> None:
-        """Use those of *other*, if both name the same reranker."""
+        """Use those of *other*, as long as both hold the same reranker."""
         self._connected = other._connected
 
     def close(self) -> None:
@@ -161,7 +191,12 @@ class RerankerSettings(Settings, Closing):
             await reranker.aclose()
 
 
-class ServiceSettings(Settings, Closing):
+def _is_same(one: object, other: object) -> bool:
+    """Whether both are one object, or descriptions that say the same."""
+    return one is other or (isinstance(other, str | Mapping) and one == other)
+
+
+class ServiceSettings(RankingSettings, Closing):
     """The client of one service; closing this closes it.
 
     Attributes:
@@ -182,10 +217,10 @@ class ServiceSettings(Settings, Closing):
 
     _client: tuple[object, Client] | None = PrivateAttr(default=None)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Say at once what the service would refuse; of a change, at the next call: two may belong together."""
+        super().model_post_init(context)
         self.client()
-        return self
 
     def _reranker(self) -> Reranker:
         return self.client()
@@ -194,11 +229,9 @@ class ServiceSettings(Settings, Closing):
         """The client for these settings; another one once they have changed."""
         provider_class = providers.load(self.provider)
         options = {name: getattr(self, name) for name in inspect.signature(provider_class).parameters}
-        settings = (options, self.concurrency, self.retry, self.transport)
-        if self._client is None or self._client[0] != settings:
-            provider = provider_class(**options)
-            client = Client(provider, concurrency=self.concurrency, retry=self.retry, transport=self.transport)
-            self._client = (copy.deepcopy(settings), client)
+        own: dict[str, Any] = {name: getattr(self, name) for name in ("concurrency", "retry", "transport", "on_error")}
+        if self._client is None or self._client[0] != (options, own):
+            self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
         return self._client[1]
 
     def share_connections(self, other: Self) -> None:
@@ -216,8 +249,7 @@ class ServiceSettings(Settings, Closing):
     def __getstate__(self) -> dict[Any, Any]:
         """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""
         state: dict[Any, Any] = super().__getstate__()
-        own = {**state["__dict__"], **({"aws_access_key_id": None} if "aws_access_key_id" in state["__dict__"] else {})}
-        fields = {name: None if isinstance(value, SecretStr) else value for name, value in own.items()}
+        fields = {name: None if name in SECRET else value for name, value in state["__dict__"].items()}
         private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
         return {**state, "__dict__": fields, "__pydantic_private__": private}
 

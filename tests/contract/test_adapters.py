@@ -82,7 +82,7 @@ def test_min_score_is_inclusive_and_leaves_out_what_has_no_score(package: str, n
 def test_fields_are_the_arguments_of_the_provider(name: str) -> None:
     arguments = inspect.signature(providers.load(name)).parameters
     fields = SETTINGS[name].model_fields
-    assert set(arguments) == set(fields) - {"concurrency", "retry", "transport"}
+    assert set(arguments) == set(fields) - {"concurrency", "on_error", "retry", "transport"}
     defaults = {
         argument: parameter.default
         for argument, parameter in arguments.items()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from rerankkit.emulator import Emulator
+from rerankkit.emulator.faults import Latency
 
 LINES = "a lost ticket is replaced\n\nthe refund of a ticket\nbicycles\n"
 
@@ -130,6 +132,67 @@ def test_figures_are_not_cut_in_a_narrow_terminal(columns: str) -> None:
     shown = command("models", environment={"COLUMNS": columns}).stdout
     assert "16,384" in shown
     assert "2.00/1k search units" in shown
+
+
+FALLBACK = """\
+type = "fallback"
+timeout = 5
+rerankers = [{ type = "client", service = "cohere", retry = { attempts = 1 } }, "local:bm25"]
+"""
+
+
+def test_who_ranks_may_be_described_in_a_file(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "rerank.toml").write_text(FALLBACK)
+    arguments = ("refund", "--config", str(tmp_path / "rerank.toml"), "-n", "1")
+    found = ranked(*arguments, stdin=LINES, environment=dict(emulator.environment))
+    assert (found["provider"], found["status"], [result["index"] for result in found["results"]]) == ("cohere", "ok", [1])
+
+
+def test_it_says_who_failed_and_who_ranked_instead(tmp_path: Path) -> None:
+    (tmp_path / "rerank.yaml").write_text(json.dumps(tomllib.loads(FALLBACK)))
+    environment = {"CO_API_KEY": "12345678", "CO_API_URL": "http://127.0.0.1:1"}
+    done = command("rerank", "refund", "-c", str(tmp_path / "rerank.yaml"), stdin=LINES, environment=environment)
+    assert done.returncode == 0
+    assert done.stdout.split()[:2] == ["local", "bm25"]
+    first, second = done.stderr.splitlines()
+    assert first == "note: degraded: local:bm25 answered"
+    assert second.startswith("note: cohere:rerank-v3.5 failed: APIConnectionError: cohere: cannot connect to 127.0.0.1:1")
+
+
+def test_a_described_rerankers_own_timeout_holds_unless_another_is_given(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.inject(Latency(service="cohere", seconds=2))
+    (tmp_path / "rerank.json").write_text('{"type": "client", "service": "cohere", "timeout": 0.2}')
+    arguments = ("rerank", "refund", "-c", str(tmp_path / "rerank.json"))
+    own = command(*arguments, stdin=LINES, environment=dict(emulator.environment))
+    given = command(*arguments, "--timeout", "0.1", stdin=LINES, environment=dict(emulator.environment))
+    assert "did not answer within 0.2 s" in own.stderr
+    assert "did not answer within 0.1 s" in given.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "message"),
+    [
+        ('type = "fallback"\nrerankers = ["local:bm25", "cohre"]', (), "rerank.toml: rerankers[1]: 'cohre' names no service"),
+        (
+            'type = "client"\nservice = "cohere"\napi_key = "canary"',
+            (),
+            "api_key: a key is not written down, and not shown here",
+        ),
+        (None, (), "No such file"),
+        ('type = "bm25"', ("--with", "cohere"), "--config says who ranks and how: leave out --with, or --config"),
+        ('type = "bm25"', ("-o", "x=1"), "--config says who ranks and how: leave out --option, or --config"),
+    ],
+)
+def test_a_mistake_in_a_description_is_explained(
+    content: str | None, more: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "rerank.toml").write_text(content)
+    done = command("rerank", "q", "--config", str(tmp_path / "rerank.toml"), *more, stdin=LINES)
+    assert done.returncode in (1, 2)
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert "canary" not in done.stderr
 
 
 MISTAKES: list[tuple[tuple[str, ...], str, str]] = [

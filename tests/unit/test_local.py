@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from helpers.ways import WAYS, Way, run
-from rerankkit import BM25, InvalidRequestError, Reranker, connect
+from rerankkit import BM25, DeadlineExceededError, InvalidRequestError, Reranker, connect
 from rerankkit.cli.collection import Collection, ndcg, reciprocal_rank
 from rerankkit.local import bm25_scores
+from rerankkit.resilience.fallback import Fallback
+from rerankkit.resilience.passthrough import Passthrough
 
 TEXTS = ["a ferry", "a car", "", "the car ferry timetable", "Ferry!"]
 
@@ -107,3 +109,10 @@ def test_the_first_stage_counts_shared_words() -> None:
 
     counts = [shared(passage) for passage in passages]
     assert counts == sorted(counts, reverse=True)
+
+
+def test_its_deadline_is_one_that_others_may_stand_in_for(colour: str) -> None:
+    many = [f"a text of its own {number}" for number in range(2_000)]
+    with pytest.raises(DeadlineExceededError, match=r"local:bm25 was not ready within 1e-06 s; allow more with timeout="):
+        run(colour, BM25(), "rerank", "text", many, timeout=1e-6)
+    assert run(colour, Fallback(BM25(timeout=1e-6), Passthrough()), "rerank", "text", many).served_by == "passthrough"

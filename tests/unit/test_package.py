@@ -27,7 +27,7 @@ EXPORTS = {
     langchain_rerankkit: """
         CohereRerank KendraRerank PineconeRerank RerankCompressor RerankInput RerankRetriever RerankTransformer VoyageRerank
     """,
-    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor VoyageRerank",
+    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor RerankedNode VoyageRerank",
 }
 
 

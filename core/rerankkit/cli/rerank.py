@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
@@ -11,12 +12,14 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 import click
 from rich.text import Text
 
-from rerankkit import BaseReranker, Client, RerankError, RerankResponse, connect
+from rerankkit import BaseReranker, Client, InvalidRequestError, RerankError, RerankResponse, connect
 from rerankkit.cli.tables import console, moved, show, table
+from rerankkit.config import from_config, load_config
 
 Line: TypeAlias = str | Mapping[str, Any]
 Format: TypeAlias = Literal["auto", "lines", "jsonl", "json"]
 
+DEFAULT_TARGET = "local:bm25"
 OWN_OPTIONS = ("timeout", "top_n")
 TEXT_OPTIONS = ("api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "instruction", "client_name")
 WORDS: Mapping[str, object] = {"true": True, "false": False, "none": None}
@@ -26,20 +29,22 @@ SHOWN_CHARACTERS = 300  # of a document in a table
 @click.command()
 @click.argument("query")
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("-w", "--with", "target", default="local:bm25", show_default=True, metavar="SERVICE[:MODEL]", help="Who ranks.")
+@click.option("-w", "--with", "target", metavar="SERVICE[:MODEL]", help=f"Who ranks.  [default: {DEFAULT_TARGET}]")
+@click.option("-c", "--config", metavar="FILE", help="Who ranks, as described in a file: TOML, YAML or JSON.")
 @click.option("-n", "--top-n", type=click.IntRange(min=1), help="How many documents to print; all by default.")
 @click.option("--format", "form", type=click.Choice(["auto", "lines", "jsonl", "json"]), default="auto", show_default=True)
 @click.option("-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the service; repeatable.")
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds for the whole call.")
+@click.option("--timeout", type=float, help="Seconds for the whole call.  [default: 30, or what --config says]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def rerank(
     query: str,
     file: BinaryIO,
-    target: str,
+    target: str | None,
+    config: str | None,
     top_n: int | None,
     form: Format,
     options: tuple[str, ...],
-    timeout: float,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
     """Rank documents from a file or a pipe.
@@ -53,11 +58,13 @@ def rerank(
     rerankkit rerank "refund of a lost ticket" notes.txt
     cat hits.jsonl | rerankkit rerank "tide table" --with voyage:rerank-2.5 --top-n 5
     rerankkit rerank "tide table" hits.json -w pinecone -o rank_fields='["title"]' --json
+    rerankkit rerank "tide table" hits.json --config rerank.toml
     """  # noqa: D301 -- the backspace tells click not to wrap
     documents = read_documents(_text(file), form, file.name)
+    logging.getLogger("rerankkit").addHandler(logging.NullHandler())  # what it says is among the notes
     try:
-        with connect(target, timeout=timeout, **_options(options)) as reranker:
-            response = reranker.rerank(query, documents, top_n=top_n)
+        with _reranker(target, config, _options(options)) as reranker:
+            response = reranker.rerank(query, documents, top_n=top_n, timeout=timeout)
             title = _title(reranker, response)
     except RerankError as error:
         raise click.ClickException(str(error)) from error
@@ -65,8 +72,21 @@ def rerank(
         click.echo(json.dumps(_as_json(query, response), ensure_ascii=False, indent=2))
     else:
         _show(title, response)
-    for warning in response.warnings:
-        click.echo(f"note: {warning}", err=True)
+    for note in _notes(response):
+        click.echo(f"note: {note}", err=True)
+
+
+def _reranker(target: str | None, config: str | None, options: Mapping[str, Any]) -> BaseReranker:
+    """Who ranks, by name or as a file describes."""
+    if config is None:
+        return connect(target or DEFAULT_TARGET, **options)
+    if target is not None or options:
+        other = "--with" if target is not None else "--option"
+        raise click.UsageError(f"--config says who ranks and how: leave out {other}, or --config")
+    try:
+        return from_config(load_config(config))
+    except InvalidRequestError as error:
+        raise click.ClickException(f"{error}" if config in str(error) else f"{config}: {error}") from error
 
 
 def _text(file: BinaryIO) -> str:
@@ -166,6 +186,14 @@ def _title(reranker: BaseReranker, response: RerankResponse[Line]) -> str:
     used = ", ".join(f"{name}: {value:,g}" for name, value in units.items())
     where = f"at {reranker.provider.base_url}" if isinstance(reranker, Client) and not reranker.provider.is_at_home else ""
     return " ".join(part for part in (response.provider, response.model, where, f"({used})" if used else "") if part)
+
+
+def _notes(response: RerankResponse[Line]) -> Iterator[str]:
+    """What went otherwise than one would expect."""
+    if response.status != "ok":
+        yield f"{response.status}: {response.served_by} answered"
+        yield from (f"{turn.reranker} failed: {turn.error}" for turn in response.attempts if turn.outcome == "failed")
+    yield from response.warnings
 
 
 def _shown(document: Line) -> str:

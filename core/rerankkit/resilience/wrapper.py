@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any, cast
 
 from rerankkit._checks import check_timeout
 from rerankkit._closing import Closing
-from rerankkit._described import remade
+from rerankkit._described import parameters, remade
 from rerankkit._turns import estimate_of, label_of
 from rerankkit.errors import InvalidRequestError
 from rerankkit.money import Estimate
@@ -33,7 +34,7 @@ class Wrapper(BaseReranker):
         self.timeout = longest if timeout is None else check_timeout(timeout)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(_shown(self.arguments()))})"
+        return f"{type(self).__name__}({', '.join(_shown(type(self), self.arguments()))})"
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[type[Wrapper], Mapping[str, object]]]:
         return (remade, (type(self), self.arguments()))
@@ -70,13 +71,21 @@ def check_reranker(reranker: object) -> Reranker:
     return reranker
 
 
-def _shown(arguments: Mapping[str, object]) -> list[str]:
-    """Rerankers by themselves, other arguments by name."""
+def _shown(of: type, arguments: Mapping[str, object]) -> list[str]:
+    """Rerankers by themselves, other arguments by name, where they are not as they would be anyway."""
     found: list[str] = []
     for name, value in arguments.items():
-        values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+        several = parameters(of)[name].kind is Parameter.VAR_POSITIONAL
+        values = cast("Sequence[object]", value) if several else (value,)
         if all(isinstance(each, Reranker) for each in values):
-            found += [repr(each) for each in values]
-        else:
-            found.append(f"{name}={value!r}")
+            found += map(repr, values)
+        elif value != parameters(of)[name].default:
+            found.append(f"{name}={_text(value)}")
     return found
+
+
+def _text(value: object) -> str:
+    """*value* as one would write it: classes by their names, and lists as lists."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, cast('Sequence[object]', value)))}]"
+    return cast("type[object]", value).__name__ if isinstance(value, type) else repr(value)
