@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.configurable import RunnableConfigurableFields
+from langchain_core.runnables.utils import Input, Output
 from typing_extensions import override
 
 
-class Configurable(RunnableConfigurableFields[Any, Any]):
+class Configurable(RunnableConfigurableFields[Input, Output]):
     """LangChain's own, which makes another compressor for each call; here that has the connections of the first."""
 
     @classmethod
@@ -19,7 +18,7 @@ class Configurable(RunnableConfigurableFields[Any, Any]):
         return RunnableConfigurableFields.lc_id()
 
     @override
-    def _prepare(self, config: RunnableConfig | None = None) -> tuple[Runnable[Any, Any], RunnableConfig]:
+    def _prepare(self, config: RunnableConfig | None = None) -> tuple[Runnable[Input, Output], RunnableConfig]:
         prepared, config = super()._prepare(config)
         if prepared is not self.default:
             prepared.share_connections(self.default)  # type: ignore[attr-defined]

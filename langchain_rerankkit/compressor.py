@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self, TypeAlias
 
 from langchain_core.callbacks import Callbacks
@@ -23,6 +24,7 @@ from langchain_rerankkit._configurable import Configurable
 from rerankkit._checks import check_top_n
 from rerankkit._turns import label_of
 from rerankkit.config import to_config
+from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
 AnyConfigurableField: TypeAlias = ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
@@ -92,6 +94,12 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     def is_lc_serializable(cls) -> bool:
         """Yes: `langchain_core.load.dumps` writes it down, without its keys."""
         return True
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What `dumps` could not write down by itself."""
+        retry: Retry | None = getattr(self, "retry", None)
+        return {} if retry is None else {"retry": asdict(retry)}
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
