@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.documents import BaseDocumentCompressor
 from pydantic import BaseModel, ConfigDict, InstanceOf, PrivateAttr
@@ -37,6 +37,10 @@ class Compressing(BaseModel, Closing):
             given = self.reranker
             self._made = (given, given if isinstance(given, BaseDocumentCompressor) else RerankCompressor(reranker=given))
         return self._made[1]
+
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both hold the same reranker."""
+        self._made = other._made
 
     def close(self) -> None:
         """Close the compressor."""

@@ -1,15 +1,19 @@
-"""Compressors with fields that a call's configuration may set."""
+"""Runnables with fields that a call's configuration may set."""
 
 from __future__ import annotations
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from typing import TypeAlias
+
+from langchain_core.runnables import ConfigurableField, Runnable, RunnableConfig
 from langchain_core.runnables.configurable import RunnableConfigurableFields
-from langchain_core.runnables.utils import Input, Output
+from langchain_core.runnables.utils import ConfigurableFieldMultiOption, ConfigurableFieldSingleOption, Input, Output
 from typing_extensions import override
+
+AnyConfigurableField: TypeAlias = ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
 
 
 class Configurable(RunnableConfigurableFields[Input, Output]):
-    """LangChain's own, which makes another compressor for each call; here that has the connections of the first."""
+    """LangChain's own, which makes another object for each call; here that has the connections of the first."""
 
     @classmethod
     @override

@@ -8,26 +8,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
-from langchain_core.runnables import ConfigurableField, RunnableConfig, RunnableSerializable, ensure_config
-from langchain_core.runnables.utils import ConfigurableFieldMultiOption, ConfigurableFieldSingleOption
+from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
 from pydantic import ConfigDict, model_validator
 from typing_extensions import TypedDict, override
 
 import rerankkit
 from langchain_rerankkit import _runs, _spans
-from langchain_rerankkit._configurable import Configurable
+from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from rerankkit._checks import check_top_n
 from rerankkit._turns import label_of
 from rerankkit.config import to_config
 from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
-
-AnyConfigurableField: TypeAlias = ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
 
 
 class RerankInput(TypedDict):

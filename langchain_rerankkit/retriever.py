@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from langchain_rerankkit._compressing import Compressing
+from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from langchain_rerankkit._names import Names
 from langchain_rerankkit.compressor import BaseRerankCompressor, RerankInput
 from rerankkit._checks import check_integer
@@ -52,13 +53,19 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
         top_n: int | None = None
 
     @override
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[str, list[Document]]:
+        """The same with fields that a call's configuration may set; connections are shared."""
+        super().configurable_fields(**kwargs)  # which knows what may be configured
+        return Configurable(default=self, fields=kwargs)
+
+    @override
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
         top_n, options = self._limit(kwargs)
         wanted = self._wanted(top_n)
         below = run_manager.get_child()
-        retriever, how_many = told(self.base_retriever, wanted)
+        retriever, how_many = told(self.base_retriever, wanted, "_get_relevant_documents")
         found = retriever.invoke(query, RunnableConfig(callbacks=below), **how_many, **options)[:wanted]
         if not found:
             return []
@@ -75,7 +82,7 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
         top_n, options = self._limit(kwargs)
         wanted = self._wanted(top_n)
         below = run_manager.get_child()
-        retriever, how_many = told(self.base_retriever, wanted)
+        retriever, how_many = told(self.base_retriever, wanted, "_aget_relevant_documents")
         found = (await retriever.ainvoke(query, RunnableConfig(callbacks=below), **how_many, **options))[:wanted]
         if not found:
             return []
@@ -105,21 +112,29 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
         return max(returned, self.candidates or min(returned * self.multiplier, self.max_candidates))
 
 
-def told(retriever: Runnable[str, list[Document]], count: int | None) -> tuple[Runnable[str, list[Document]], dict[str, int]]:
-    """The retriever, and the options of its call, that fetch *count* documents, where it can be told."""
+def told(
+    retriever: Runnable[str, list[Document]], count: int | None, method: str
+) -> tuple[Runnable[str, list[Document]], dict[str, int]]:
+    """The retriever, and the options of its call, that fetch *count* documents by *method*, where it can be told."""
     if count is None:
         return retriever, {}
-    if _takes_k(retriever):
+    if _takes_k(retriever, method):
         return retriever, {"k": count}
     if isinstance(retriever, RunnableSerializable) and "k" in type(retriever).model_fields:
         return retriever.model_copy(update={"k": count}), {}
     return retriever, {}
 
 
-def _takes_k(retriever: object) -> bool:
+def _takes_k(retriever: object, method: str) -> bool:
+    """Whether what its calls are given beside the query reaches *method*, as LangChain has it."""
     while isinstance(retriever, RunnableBindingBase):
         retriever = retriever.bound  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- of whatever types
     if not isinstance(retriever, BaseRetriever):
         return False
-    parameters = inspect.signature(retriever._get_relevant_documents).parameters  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- where retrievers say what their calls take
-    return any(parameter.name == "k" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    # the twin for event loops may take less than the blocking method, by which LangChain decides what it hands on
+    signatures = [inspect.signature(getattr(retriever, name)) for name in {"_get_relevant_documents", method}]
+    return all(_has_k(signature.parameters.values()) for signature in signatures)
+
+
+def _has_k(parameters: Iterable[inspect.Parameter]) -> bool:
+    return any(parameter.name == "k" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
