@@ -17,6 +17,7 @@ from langchain_core.runnables.config import get_async_callback_manager_for_confi
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 
 import rerankkit
+from rerankkit._turns import label_of
 from rerankkit.types import Attempt
 
 
@@ -74,10 +75,10 @@ def _told(
     return run.metadata
 
 
-def request_facts(label: str, documents: int, top_n: int | None) -> dict[str, Any]:
+def request_facts(reranker: rerankkit.Reranker, documents: Sequence[Document], top_n: int | None) -> dict[str, Any]:
     """What is known of a call before it."""
-    provider, _, model = label.partition(":")
-    return _known(ls_provider=provider, ls_model_name=model or None, rerank_documents=documents, rerank_top_n=top_n)
+    provider, _, model = label_of(reranker).partition(":")
+    return _known(ls_provider=provider, ls_model_name=model, rerank_documents=len(documents), rerank_top_n=top_n)
 
 
 def response_facts(response: rerankkit.RerankResponse[Any], returned: int) -> dict[str, Any]:

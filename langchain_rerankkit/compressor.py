@@ -21,7 +21,6 @@ import rerankkit
 from langchain_rerankkit import _runs, _spans
 from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from rerankkit._checks import check_top_n
-from rerankkit._turns import label_of
 from rerankkit.config import to_config
 from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
@@ -141,9 +140,10 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     def _run(self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None) -> list[Document]:
         # what all ways in come to: one call, which is one run
         documents = list(documents)
-        run = _runs.start(self.get_name(), query, config, self._facts(documents, top_n))
+        reranker = self._reranker()
+        run = _runs.start(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
         try:
-            response = self._reranker().rerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            response = reranker.rerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
             found = self._answered(documents, response)
         except BaseException as error:
             _runs.fail(run, error)
@@ -156,18 +156,16 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     ) -> list[Document]:
         """The same in the running event loop."""
         documents = list(documents)
-        run = await _runs.astart(self.get_name(), query, config, self._facts(documents, top_n))
+        reranker = self._reranker()
+        run = await _runs.astart(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
         try:
-            response = await self._reranker().arerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            response = await reranker.arerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
             found = self._answered(documents, response)
         except BaseException as error:
             await _runs.afail(run, error)
             raise
         await _runs.aend(run, found, _runs.response_facts(response, len(found)))
         return found
-
-    def _facts(self, documents: Sequence[Document], top_n: int | None) -> dict[str, Any]:
-        return _runs.request_facts(label_of(self._reranker()), len(documents), top_n)
 
     def _top_n_of(self, options: Mapping[str, Any]) -> int | None:
         unknown = options.keys() - {"top_n"}

@@ -265,7 +265,7 @@ class CohereSettings(ServiceSettings):
     rank_fields: list[str] | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = None
-    relevant_spans: bool | dict[str, float] | None = None
+    relevant_spans: bool | dict[str, int | float] | None = None  # pydantic would make a float of max_spans
     return_documents: bool = False
     max_chunks_per_doc: int | None = None
     client_name: str | None = None

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
 import statistics
 import sys
 import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from langchain_core.documents import Document
@@ -24,43 +27,44 @@ DOCUMENTS = [Document("a bus"), Document("a ferry")]
 BEAT = 0.005  # seconds
 
 
-async def served(seconds: float) -> asyncio.Server:
-    """A server in the same loop, which takes *seconds* to answer."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Answer each request of a connection after *seconds*."""
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             await reader.readexactly(int(length.split(b":")[1]))
             await asyncio.sleep(seconds)
             writer.write(HEAD + REPLY)
             await writer.drain()
-
-    async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    return await asyncio.start_server(quietly, "127.0.0.1", 0, backlog=1_000)
+    writer.close()
 
 
-async def beats(gaps: list[float]) -> None:
-    """How much later than it should each turn of the loop came."""
+def server_process(seconds: float, told: Connection) -> None:
+    """A server in a process of its own, so that the figures are the client's."""
+
+    async def main() -> None:
+        server = await asyncio.start_server(lambda reader, writer: serve(reader, writer, seconds), "127.0.0.1", 0, backlog=999)
+        told.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+async def beats(gaps: list[tuple[float, float]]) -> None:
+    """How long each turn of the loop took, by the clock and by the processor."""
     while True:
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.process_time()
         await asyncio.sleep(BEAT)
-        gaps.append(time.perf_counter() - started - BEAT)
+        gaps.append((time.perf_counter() - started - BEAT, time.process_time() - computed))
 
 
-async def one_round(calls: int, seconds: float) -> tuple[float, float, float]:
-    """Seconds for all calls, the loop's longest standstill, and seconds of a call after six that timed out."""
-    server = await served(seconds)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    gaps: list[float] = []
-    heart = asyncio.create_task(beats(gaps))
+async def one_round(calls: int, seconds: float, url: str) -> tuple[float, float, float, float]:
+    """Seconds for all calls, the loop's longest standstill in seconds and in computing, a call's after six that timed out."""
+    gaps: list[tuple[float, float]] = []
     async with CohereRerank(api_key="k" * 20, base_url=url) as compressor:
         await compressor.acompress_documents(DOCUMENTS, "q")  # imports and the first connection
-        gaps.clear()
+        heart = asyncio.create_task(beats(gaps))
         started = time.perf_counter()
         await asyncio.gather(*(compressor.acompress_documents(DOCUMENTS, "q") for _ in range(calls)))
         took = time.perf_counter() - started
@@ -70,8 +74,8 @@ async def one_round(calls: int, seconds: float) -> tuple[float, float, float]:
         started = time.perf_counter()
         await compressor.acompress_documents(DOCUMENTS, "q")
         seventh = time.perf_counter() - started
-    server.close()
-    return took, max(gaps), seventh
+    stood, computed = (max(column) for column in zip(*gaps, strict=True))
+    return took, stood, computed, seventh
 
 
 def main() -> None:
@@ -80,11 +84,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="that the service takes")
     options = parser.parse_args()
-    rounds = [asyncio.run(one_round(options.calls, options.seconds)) for _ in range(options.rounds)]
-    print("| figure | median | worst |\n|---|---:|---:|")
-    names = (f"{options.calls} calls of {options.seconds:g} s, s", "the loop's longest standstill, ms", "a 7th call after 6, s")
-    for name, found, factor in zip(names, zip(*rounds, strict=True), (1, 1_000, 1), strict=True):
-        print(f"| {name} | {factor * statistics.median(found):.3g} | {factor * max(found):.3g} |")
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=server_process, args=(options.seconds, theirs), daemon=True)
+    process.start()
+    url = f"http://127.0.0.1:{ours.recv()}"
+    rounds = [asyncio.run(one_round(options.calls, options.seconds, url)) for _ in range(options.rounds)]
+    process.terminate()
+    print("| figure | best | median | worst |\n|---|---:|---:|---:|")
+    standstill = "the loop's longest standstill, ms"
+    names = (
+        f"{options.calls} calls of {options.seconds:g} s, s",
+        standstill,
+        f"{standstill} of computing",
+        "a 7th call after 6, s",
+    )
+    for name, found, factor in zip(names, zip(*rounds, strict=True), (1, 1_000, 1_000, 1), strict=True):
+        print(f"| {name} | {factor * min(found):.3g} | {factor * statistics.median(found):.3g} | {factor * max(found):.3g} |")
 
 
 if __name__ == "__main__":
