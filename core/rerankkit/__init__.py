@@ -10,6 +10,8 @@ from rerankkit.errors import (
     APIConnectionError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
+    CircuitOpenError,
     ConflictError,
     DeadlineExceededError,
     InvalidRequestError,
@@ -23,9 +25,12 @@ from rerankkit.errors import (
     RerankError,
     ServerError,
 )
+from rerankkit.money import Estimate
 from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.retry import Retry
 from rerankkit.types import (
+    Attempt,
+    CacheUse,
     Document,
     RankedDocument,
     RerankRequest,
@@ -38,51 +43,92 @@ if TYPE_CHECKING:
     from rerankkit._connect import connect
     from rerankkit._plan_answers import CreatedPlan, Plan, PlanSummary
     from rerankkit.client import Client
+    from rerankkit.config import from_config, load_config, to_config
     from rerankkit.kendra_plans import KendraPlans
+    from rerankkit.ledger import Account, Ledger, tagged
     from rerankkit.local import BM25
     from rerankkit.provider import Limits, Model, Price, Provider
     from rerankkit.providers.cohere import Cohere
     from rerankkit.providers.kendra import Kendra
     from rerankkit.providers.pinecone import Pinecone
     from rerankkit.providers.voyage import Voyage
+    from rerankkit.resilience import (
+        Budget,
+        Cached,
+        ConcurrencyLimited,
+        Fallback,
+        MemoryStore,
+        Passthrough,
+        RateLimited,
+        RedisStore,
+        SQLiteStore,
+    )
 
 _LAZY = {  # what brings pydantic or the providers with it is imported when it is first asked for
+    "Account": "ledger",
     "BM25": "local",
+    "Budget": "resilience",
+    "Cached": "resilience",
     "Client": "client",
     "Cohere": "providers.cohere",
+    "ConcurrencyLimited": "resilience",
     "CreatedPlan": "_plan_answers",
+    "Fallback": "resilience",
     "Kendra": "providers.kendra",
     "KendraPlans": "kendra_plans",
+    "Ledger": "ledger",
     "Limits": "provider",
+    "MemoryStore": "resilience",
     "Model": "provider",
+    "Passthrough": "resilience",
     "Pinecone": "providers.pinecone",
     "Plan": "_plan_answers",
     "PlanSummary": "_plan_answers",
     "Price": "provider",
     "Provider": "provider",
+    "RateLimited": "resilience",
+    "RedisStore": "resilience",
+    "SQLiteStore": "resilience",
     "Voyage": "providers.voyage",
     "connect": "_connect",
+    "from_config": "config",
+    "load_config": "config",
+    "tagged": "ledger",
+    "to_config": "config",
 }
 
 __all__ = [
     "BM25",
     "APIConnectionError",
+    "Account",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "BaseReranker",
+    "Budget",
+    "BudgetExceededError",
+    "CacheUse",
+    "Cached",
+    "CircuitOpenError",
     "Client",
     "Cohere",
+    "ConcurrencyLimited",
     "ConflictError",
     "CreatedPlan",
     "DeadlineExceededError",
     "Document",
+    "Estimate",
+    "Fallback",
     "InvalidRequestError",
     "InvalidResponseError",
     "Kendra",
     "KendraPlans",
+    "Ledger",
     "Limits",
+    "MemoryStore",
     "Model",
     "NotFoundError",
+    "Passthrough",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "Pinecone",
@@ -93,18 +139,25 @@ __all__ = [
     "ProviderError",
     "RankedDocument",
     "RateLimitError",
+    "RateLimited",
+    "RedisStore",
     "RequestTooLargeError",
     "RerankError",
     "RerankRequest",
     "RerankResponse",
     "Reranker",
     "Retry",
+    "SQLiteStore",
     "ServerError",
     "Span",
     "Usage",
     "Voyage",
     "__version__",
     "connect",
+    "from_config",
+    "load_config",
+    "tagged",
+    "to_config",
 ]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from rerankkit import providers
 from rerankkit._checks import check_integer
+from rerankkit._described import parameters
 from rerankkit._library import Transport, check_transport
 from rerankkit._secret import hidden
 from rerankkit.client import Client
@@ -47,7 +49,13 @@ def connect(
     if not name and (colon or first.default is first.empty):
         raise InvalidRequestError(f"{target!r} needs its {first.name}: '{service}:<{first.name}>'")
     provider = provider_class(*([name] if name else []), **options)
-    return Client(provider, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)
+    own = _told(Client, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)
+    return Client(provider, **own)
+
+
+def _told(of: type, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 -- whatever they are
+    """Those that differ from the default: what was not asked for is no wish of the caller's."""
+    return {name: value for name, value in arguments.items() if value != parameters(of)[name].default}
 
 
 def _hidden_key(name: str, value: object) -> object:
@@ -60,7 +68,7 @@ def _local(target: str, name: str, options: Mapping[str, object], timeout: float
     if name != "bm25":
         raise InvalidRequestError(f"{target!r} names no local ranker: there is 'local:bm25'")
     _check_options(target, options, ())
-    return BM25(timeout=timeout)
+    return BM25(**_told(BM25, timeout=timeout))
 
 
 KEYS = ("api_key", "aws_secret_access_key", "aws_session_token")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from rerankkit._content import UnreadableReplyError
 from rerankkit._http import Http, TransportError
@@ -23,13 +23,22 @@ from rerankkit.errors import (
     ProviderError,
     RequestTooLargeError,
 )
-from rerankkit.provider import Batch, Content, Limits, Prepared, Provider, Reply
+from rerankkit.money import cost_of, sum_of_costs
+from rerankkit.provider import Batch, Content, Limits, Prepared, Price, Provider, Reply
 from rerankkit.retry import Attempts, Retry, RetryBudget
 from rerankkit.service import Service, tidy
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse, Skipped, Span, Usage
 
 logger = logging.getLogger("rerankkit")
 T = TypeVar("T")
+
+PriceOf: TypeAlias = Callable[[str | None], Price | None]
+"""The price of the model that served; None for the one asked for."""
+
+
+def _unknown(_: str | None) -> None:
+    """No price."""
+
 
 SKIPPED_ORDER: tuple[Skipped, ...] = ("no_score", "over_limit", "blank", "not_ranked")
 
@@ -63,7 +72,9 @@ class Line:
     deadline: Deadline
 
 
-async def rerank(io: IO, http: Http, provider: Provider, request: RerankRequest[D], policy: Policy) -> RerankResponse[D]:
+async def rerank(
+    io: IO, http: Http, provider: Provider, request: RerankRequest[D], policy: Policy, *, price_of: PriceOf = _unknown
+) -> RerankResponse[D]:
     """Every document of *request*, best first, cut to its `top_n`."""
     provider.check_query(request.query)
     prepared = provider.prepare(request.items)
@@ -72,7 +83,7 @@ async def rerank(io: IO, http: Http, provider: Provider, request: RerankRequest[
     share = policy.concurrency // max(1, min(len(batches), policy.concurrency))
     jobs = [partial(score, line, provider, batch, share) for batch in batches]
     scored = await io.gather(jobs, policy.concurrency)
-    return merge(provider, request, prepared, list(chain.from_iterable(scored)))
+    return merge(provider, request, prepared, list(chain.from_iterable(scored)), price_of=price_of)
 
 
 # Planning
@@ -203,7 +214,7 @@ async def exchange(line: Line, request: HttpRequest, parse: Callable[[HttpRespon
 
 def _unreachable(service: Service, error: TransportError) -> APIConnectionError:
     found = APIConnectionError(tidy(str(error)), provider=service.name, model=service.model, retryable=error.can_heal)
-    found.stale = error.stale
+    found.stale, found.sent = error.stale, error.sent
     return found
 
 
@@ -233,7 +244,12 @@ def _invalid(service: Service, response: HttpResponse, error: ValueError) -> Inv
 
 
 def merge(
-    provider: Provider, request: RerankRequest[D], prepared: Prepared, scored: Sequence[ScoredBatch]
+    provider: Provider,
+    request: RerankRequest[D],
+    prepared: Prepared,
+    scored: Sequence[ScoredBatch],
+    *,
+    price_of: PriceOf = _unknown,
 ) -> RerankResponse[D]:
     """One ranking of all documents: by score, equal scores in the caller's order, then what has no score."""
     scores: dict[int, float] = {}
@@ -255,6 +271,7 @@ def merge(
         usage=sum((reply.usage for reply in replies), Usage()),
         request_ids=tuple(reply.request_id for reply in replies if reply.request_id),
         warnings=_warnings(provider, prepared, scored),
+        cost=sum_of_costs(*(cost_of(reply.usage, price_of(reply.model)) for reply in replies)),
     )
 
 
@@ -270,6 +287,11 @@ def _skipped(prepared: Prepared, scores: Mapping[int, float], scored: Sequence[S
     return {index: reasons[index] for index in sorted(reasons, key=lambda index: (SKIPPED_ORDER.index(reasons[index]), index))}
 
 
+def substitution(asked: str | None, served: str) -> str:
+    """The warning that another model served than was asked for."""
+    return f"asked for {asked}, served by {served}: scores and thresholds may differ"
+
+
 def _warnings(provider: Provider, prepared: Prepared, scored: Sequence[ScoredBatch]) -> tuple[str, ...]:
     """Each warning once, in the order they arose."""
     replies = [part.reply for part in scored]
@@ -279,5 +301,5 @@ def _warnings(provider: Provider, prepared: Prepared, scored: Sequence[ScoredBat
         for part in scored
         if part.batch.top_n is not None and len(part.reply.scores) > part.batch.top_n
     )
-    substitutions = (f"asked for {provider.model}, served by {model}: scores and thresholds may differ" for model in served)
+    substitutions = (substitution(provider.model, model) for model in served)
     return tuple(dict.fromkeys(chain(prepared.warnings, *(reply.warnings for reply in replies), substitutions, surplus)))

@@ -32,12 +32,14 @@ class TransportError(Exception):
     Attributes:
         can_heal: Whether another attempt may fare better.
         stale: Whether the connection had been kept open, and was closed before it could serve this request.
+        sent: Whether some of the request may have been sent.
     """
 
-    def __init__(self, message: str, *, can_heal: bool = True, stale: bool = False) -> None:
+    def __init__(self, message: str, *, can_heal: bool = True, stale: bool = False, sent: bool = True) -> None:
         super().__init__(message)
         self.can_heal = can_heal
         self.stale = stale
+        self.sent = sent
 
 
 class Http:
@@ -137,6 +139,7 @@ class Http:
                 can_heal=_can_heal(library, error),
                 stale=not (timeout.connected or timeout.answered)
                 and isinstance(error, library.NetworkError | library.RemoteProtocolError),
+                sent=not isinstance(error, library.ConnectError | library.ConnectTimeout | library.ProxyError),
             ) from error
 
 

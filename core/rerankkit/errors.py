@@ -136,10 +136,12 @@ class APIConnectionError(ProviderError):
 
     Attributes:
         stale: The connection had been kept open since an earlier call, and was closed before it could serve this one.
+        sent: The service may have received the request, and bill it; False: there was no connection.
     """
 
     retryable_by_default = True
     stale = False
+    sent = True
 
 
 class BadRequestError(ProviderError):

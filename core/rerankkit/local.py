@@ -13,6 +13,7 @@ from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
 from rerankkit.deadline import Deadline
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
+from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate
 from rerankkit.reranker import BaseReranker
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse
@@ -42,6 +43,10 @@ class BM25(BaseReranker):
 
     def __repr__(self) -> str:
         return "BM25()"
+
+    def cache_identity(self) -> CacheIdentity:
+        """Listwise: it counts words among the documents of a call."""
+        return CacheIdentity(b'"local:bm25"', "bm25")
 
     def _estimate(self, request: RerankRequest[D]) -> Estimate:
         return FREE

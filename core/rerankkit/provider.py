@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, cast
 
+from rerankkit._checks import check_integer, is_blank, is_number, shown
 from rerankkit._described import Described
-from rerankkit._tokens import MOST_BYTES_PER_TOKEN, least_tokens
+from rerankkit._tokens import MOST_BYTES_PER_TOKEN, Tokenizer, least_tokens
 from rerankkit._wire import HttpRequest, HttpResponse, mended
 from rerankkit.errors import InvalidRequestError
 from rerankkit.service import Service
@@ -43,12 +44,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars (USD) for *per* units, as *source* stated it."""
+    """Dollars (USD) for *per* units, as *source* stated it.
+
+    Attributes:
+        unit: ``"search unit"``, ``"token"``, ``"rerank unit"`` or ``"request"``.
+    """
 
     dollars: float
     per: int
     unit: str
-    source: str
+    source: str = "the caller"
+
+    def __post_init__(self) -> None:
+        if not is_number(self.dollars) or not 0 <= self.dollars < math.inf:
+            raise InvalidRequestError(f"dollars must be a finite number, at least 0, got {shown(self.dollars)}")
+        check_integer("per", self.per, 1, None)
+        for name in ("unit", "source"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str) or is_blank(value):
+                raise InvalidRequestError(f"{name} must be a text, got {shown(value)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +141,13 @@ class Provider(Described, Service):
         pointwise: Whether each document is scored on its own, so that batches merge exactly.
         takes_top_n: Whether the service itself cuts its answer.
         models: What is known of the service's models, by name.
+        units: What its replies count of a call, which a price may be for.
     """
 
     pointwise: ClassVar[bool] = True
     takes_top_n: ClassVar[bool] = True
     models: ClassVar[Mapping[str, Model]] = {}
+    units: ClassVar[Sequence[str]] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._repr_arguments()})"
@@ -160,6 +176,19 @@ class Provider(Described, Service):
                 f"query has {len(query):,} characters, {self.name} model {self.model} takes at most {limit:,} tokens "
                 f"(never more than {limit * MOST_BYTES_PER_TOKEN:,} bytes): shorten it"
             )
+
+    def billed_as(self, served: str | None) -> str:
+        """What price lists call the model that served; None: the service named none.  Without a choice there is one."""
+        return served or self.model or next(iter(self.models), "")
+
+    def price_of(self, name: str) -> Price | None:
+        """What a model costs by the price table; None: it is not known."""
+        known = self.models.get(name)
+        return known.price if known else None
+
+    def estimate_usage(self, batch: Batch, count: Tokenizer, unit: str | None) -> Usage:
+        """What the service is likely to bill for *batch*, in the *unit* that its model's price is for, if it has one."""
+        return Usage(requests=1)
 
     @abstractmethod
     def prepare(self, items: Sequence[str | Document]) -> Prepared:

@@ -11,6 +11,7 @@ from rerankkit._closing import Closing
 from rerankkit._described import Described
 from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
 from rerankkit.deadline import Deadline
+from rerankkit.identity import CacheIdentity
 from rerankkit.money import Estimate
 from rerankkit.types import D, RerankRequest, RerankResponse
 
@@ -88,6 +89,10 @@ class BaseReranker(Described, Closing, ABC):
             InvalidRequestError: The call cannot be right.
         """
         return self._estimate(self._checked(query, documents, top_n, None))
+
+    def cache_identity(self) -> CacheIdentity | None:
+        """What its scores depend on, so that they can be kept; None: it cannot say."""
+        return None
 
     def _estimate(self, request: RerankRequest[D]) -> Estimate:
         """What a checked request is likely to consume and cost."""

@@ -25,12 +25,12 @@ from pydantic import (
 
 from rerankkit import providers
 from rerankkit._closing import Closing
-from rerankkit._config_secrets import refusal
 from rerankkit._degrading import OnError
 from rerankkit._described import SECRET, parameters
 from rerankkit._library import Transport
 from rerankkit.client import Client
 from rerankkit.config import from_config
+from rerankkit.config._secrets import refusal
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.providers import cohere, pinecone, voyage

@@ -155,9 +155,9 @@ class CacheUse:
     """What a cache did for a call.
 
     Attributes:
-        hits: Documents whose score was there, or was being fetched by another call.
+        hits: Documents whose score was there, was being fetched by another call, or is that of an equal document.
         misses: Documents that were sent.
-        saved: What the hits would have cost in dollars (USD); None: unknown.
+        saved: What the call would have cost more without the cache, in dollars (USD); None: unknown.
     """
 
     hits: int

@@ -19,9 +19,9 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def redis_server(directory: Path) -> Iterator[str]:
+def redis_server(directory: Path, port: int | None = None) -> Iterator[str]:
     """Its URL, for as long as it runs; it keeps nothing on disk."""
-    port = _free_port()
+    port = port or _free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:

@@ -66,6 +66,8 @@ def test_usage_is_counted_by_the_documented_rules(emulator: Emulator) -> None:
 
     assert told("cohere/v2/rerank") == {"search_units": 1}
     assert told("cohere/v2/rerank", documents=["a"] * 101) == {"search_units": 2}
+    v5 = {"model": "rerank-v5.0-fast", "query": "1234567", "documents": ["12345678"] * 3}
+    assert told("cohere/v2/rerank", **v5) == {"text_tokens": 3 * 2 + 3 * 3}
     assert told("voyage/v1/rerank", query="1234567", documents=["1234567"] * 3) == {"total_tokens": 3 * 2 + 3 * 2}
     assert told("pinecone/rerank") == {"rerank_units": 1}
 

@@ -120,6 +120,7 @@ def test_v5_models_show_what_is_relevant(emulator: Emulator, colour: str) -> Non
     (span,) = answer.results[0].relevant_spans
     assert (text[span.start : span.end], span.score) == ("The ferry leaves at nine.", 1.0)
     assert answer.results[1].relevant_spans is None
+    assert (answer.meta.billed_units.text_tokens, answer.meta.billed_units.search_units) == (4 * 2 + 14 + 1, None)
 
 
 @pytest.mark.parametrize("wanted", [{"mode": "disabled"}, {"mode": "enabled", "threshold": 1.0}], ids=str)

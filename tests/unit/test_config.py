@@ -22,7 +22,7 @@ from helpers.canaries import assert_silent, held_in_frames, key_options, shown_o
 from helpers.properties import any_text, tries
 from helpers.services import KENDRA, PLAN_ID, SERVICES, Service
 from helpers.ways import run
-from rerankkit import BM25, Client, Cohere, InvalidRequestError, Reranker, Retry, ServerError, resilience
+from rerankkit import BM25, Client, Cohere, InvalidRequestError, Reranker, Retry, ServerError, connect, resilience
 from rerankkit._described import Described
 from rerankkit._turns import call
 from rerankkit.config import from_config, load_config, to_config
@@ -192,6 +192,15 @@ def test_arguments_are_what_their_types_say() -> None:
     assert made.timeout == 3
 
 
+def test_null_stands_for_what_was_not_told() -> None:
+    assert "timeout" not in from_config({"type": "fallback", "rerankers": ["bm25"], "timeout": None}).arguments()
+    assert to_config(from_config({"type": "client", "service": "cohere", "retry": {"budget": None}, "transport": None})) == {
+        "type": "client",
+        "service": "cohere",
+        "retry": {"budget": "none"},
+    }
+
+
 def test_a_described_reranker_ranks(colour: str) -> None:
     made = from_config({"type": "two_step", "reranker": {"type": "fallback", "rerankers": ["local:bm25", "passthrough"]}})
     response = run(colour, made, "rerank", "ferry", ["a car", "a ferry"])
@@ -315,6 +324,8 @@ def test_an_address_with_a_password_is_not_written_down() -> None:
 def test_what_was_given_is_written_and_nothing_else() -> None:
     assert to_config(BM25()) == {"type": "bm25"}
     assert to_config(Passthrough()) == {"type": "passthrough"}
+    assert to_config(connect("local:bm25")) == {"type": "bm25"}
+    assert to_config(connect("voyage", timeout=2.5)) == {"type": "client", "service": "voyage", "timeout": 2.5}
     assert to_config(Client(Cohere("rerank-v3.5", rank_fields=("title",)), retry=Retry(attempts=1, budget=None))) == {
         "type": "client",
         "service": "cohere",

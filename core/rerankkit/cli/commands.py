@@ -6,6 +6,7 @@ import click
 
 from rerankkit import __version__
 from rerankkit.cli.demo import demo
+from rerankkit.cli.estimate import estimate
 from rerankkit.cli.models import models
 from rerankkit.cli.plans import plans
 from rerankkit.cli.rerank import rerank
@@ -21,5 +22,5 @@ def cli() -> None:
     """
 
 
-for command in (demo, rerank, models, plans, serve):
+for command in (demo, rerank, estimate, models, plans, serve):
     cli.add_command(command)

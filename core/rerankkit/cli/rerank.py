@@ -60,7 +60,7 @@ def rerank(
     rerankkit rerank "tide table" hits.json -w pinecone -o rank_fields='["title"]' --json
     rerankkit rerank "tide table" hits.json --config rerank.toml
     """  # noqa: D301 -- the backspace tells click not to wrap
-    documents = read_documents(_text(file), form, file.name)
+    documents = read_documents(read_text(file), form, file.name)
     logging.getLogger("rerankkit").addHandler(logging.NullHandler())  # what it says is among the notes
     try:
         with _reranker(target, config, _options(options)) as reranker:
@@ -89,7 +89,7 @@ def _reranker(target: str | None, config: str | None, options: Mapping[str, Any]
         raise click.ClickException(f"{error}" if config in str(error) else f"{config}: {error}") from error
 
 
-def _text(file: BinaryIO) -> str:
+def read_text(file: BinaryIO) -> str:
     """What is in the file, or comes through the pipe."""
     if file.isatty():
         click.echo("reading documents from the terminal, a line each; Ctrl-D ends them", err=True)

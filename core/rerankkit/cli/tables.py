@@ -12,9 +12,9 @@ from rich.text import Text
 NARROWEST = 80  # columns; a narrower terminal wraps lines, which is better than cutting figures
 
 
-def console() -> Console:
+def console(narrowest: int = NARROWEST) -> Console:
     """Where tables are printed."""
-    return Console(width=max(NARROWEST, shutil.get_terminal_size().columns), highlight=False)
+    return Console(width=max(narrowest, shutil.get_terminal_size().columns), highlight=False)
 
 
 def table() -> Table:

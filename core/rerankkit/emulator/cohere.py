@@ -160,7 +160,7 @@ class CohereEmulator(EmulatedService):
             {"index": index, "relevance_score": score, **_spans(form.query, texts[index], wanted)}
             for index, score in self._ranked(form.model, form.query, texts, form.top_n)
         ]
-        return self._success({"version": "2"}, results, form.query, texts)
+        return self._success({"version": "2"}, results, billed_units(form.model, form.query, texts))
 
     def _structured(self, form: _V1 | _V2Of2024, version: str) -> Answer:
         if form.rank_fields is not None and not form.rank_fields:
@@ -174,9 +174,10 @@ class CohereEmulator(EmulatedService):
             {"index": index, "relevance_score": score, **_echo(form.documents[index], wanted=form.return_documents)}
             for index, score in self._ranked(form.model, form.query, texts, form.top_n, chunks)
         ]
+        billed = billed_units(form.model, form.query, texts)
         if version == "1":
-            return self._success({"version": "1"}, results, form.query, texts)
-        return self._success({"version": "2", "is_experimental": True}, results, form.query, texts, warnings=[EXPERIMENTAL])
+            return self._success({"version": "1"}, results, billed)
+        return self._success({"version": "2", "is_experimental": True}, results, billed, warnings=[EXPERIMENTAL])
 
     def _check(self, model: str, query: str, texts: Sequence[str], too_many: int) -> None:
         if not texts:
@@ -221,11 +222,10 @@ class CohereEmulator(EmulatedService):
         self,
         version: Mapping[str, object],
         results: Sequence[Mapping[str, Any]],
-        query: str,
-        texts: Sequence[str],
+        billed: Mapping[str, int],
         **further: object,
     ) -> Answer:
-        meta = {"api_version": version, "billed_units": {"search_units": search_units(query, texts)}, **further}
+        meta = {"api_version": version, "billed_units": billed, **further}
         return Answer({"id": new_id(), "results": results, "meta": meta}, headers={**_trace(), **self._trial_headers()})
 
     def _trial_headers(self) -> Mapping[str, str]:
@@ -242,6 +242,14 @@ class CohereEmulator(EmulatedService):
 
     def _wrong_member(self, name: str, problem: str) -> Refusal:
         return self.refusal(400, f"invalid request: {name}: {problem}")
+
+
+def billed_units(model: str, query: str, texts: Sequence[str]) -> Mapping[str, int]:
+    """Search units, or, of models whose price is for tokens, those of all pairs: how the service counts them is not known."""
+    price = MODELS[model].price
+    if price is not None and price.unit == "token":
+        return {"text_tokens": tokens(query) * len(texts) + sum(map(tokens, texts))}
+    return {"search_units": search_units(query, texts)}
 
 
 def search_units(query: str, texts: Sequence[str]) -> int:

@@ -23,9 +23,11 @@ from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, Count, parse
 from rerankkit._rendering import absent_fields, as_object, as_text, ranked_text
 from rerankkit._secret import SecretValue, hidden
+from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_echo, check_results
+from rerankkit.providers._billing import lengths_of, pair_tokens_of, units_of
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.retry import until_reset
 from rerankkit.types import Document, Skipped, Span, Usage
@@ -35,6 +37,7 @@ DEFAULT_MODEL = "rerank-v3.5"  # answers trial keys, as public recordings of 202
 DOCUMENTS = 1_000  # a request, recommended; more than 10,000 are refused.  docs.cohere.com rerank, read 2026-11-20
 CHUNKS = 10_000  # v1: documents times max_chunks_per_doc must stay below.  Error text of the service, read 2026-11-20
 DEFAULT_CHUNKS_PER_DOCUMENT = 10  # v1.  OpenAPI document of 2026-08-20
+DEFAULT_TOKENS_PER_DOCUMENT = 4_096  # v2; what is longer is cut.  OpenAPI document of 2026-08-20
 LOWEST_PRIORITY = 999  # 0 is served first.  SDK 7.3.1
 
 _SHORT = Limits(DOCUMENTS, query_tokens=2_048, pair_tokens=4_096)  # a longer query is cut to half the context
@@ -84,6 +87,7 @@ class Cohere(KeyedProvider):
 
     name = "cohere"
     models = MODELS
+    units = ("search unit", "token")
     default_limits = _SHORT
     access = Access("cohere", ("CO_API_KEY", "COHERE_API_KEY"), "CO_API_URL", ("cohere.com", "cohere.ai"))
 
@@ -173,17 +177,29 @@ class Cohere(KeyedProvider):
         content, warnings = encode(body | self._options)
         return HttpRequest(f"{self.base_url}/{self.api_version}/rerank", self._headers, content, warnings)
 
+    def estimate_usage(self, batch: Batch, count: Tokenizer, unit: str | None) -> Usage:
+        """Search units: one for 100 documents; a document of over 500 tokens, query included, counts as several.
+
+        Or the tokens of all pairs: whether the query counts once or with each document is not documented.
+        """
+        cut = self._options.get("max_tokens_per_doc", DEFAULT_TOKENS_PER_DOCUMENT if self.api_version == "v2" else None)
+        lengths = lengths_of(batch, count, self.rank_fields or ("text",), cut if isinstance(cut, int) else None)
+        if unit == "token":
+            return Usage(1, total_tokens=pair_tokens_of(count(batch.query), lengths))
+        return Usage(1, search_units=units_of(count(batch.query), lengths))
+
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores, and the relevant spans where they were asked for."""
         answer = parse(_CohereAnswer, response.content)
         meta = answer.meta or {}
         units = meta.get("billed_units") or {}
+        tokens = units.get("text_tokens") or units.get("input_tokens")  # which of them v5 models use is not documented
         scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.results))
         echoes = ((result["index"], result.get("document")) for result in answer.results if self._echo)
         return Reply(
             scores=scores,
             spans=dict(_spans(batch, answer.results)),
-            usage=Usage(search_units=units.get("search_units"), total_tokens=_tokens(units)),
+            usage=Usage(search_units=units.get("search_units"), total_tokens=None if tokens is None else int(tokens)),
             request_id=answer.id,
             warnings=(*check_echo(batch, echoes), *(meta.get("warnings") or ()), *(answer.warnings or ())),
         )
@@ -254,12 +270,6 @@ def _checked_span(span: _CohereSpan, length: int) -> Span:
     if not 0 <= span["start"] <= span["end"] <= length:
         raise ValueError(f"span {span['start']} to {span['end']} in a document of {length} characters")
     return Span(span["start"], span["end"], span["score"])
-
-
-def _tokens(units: Mapping[str, float | None]) -> int | None:
-    """The tokens billed by token-priced models; which of the two names they use is not documented."""
-    tokens = units.get("text_tokens") or units.get("input_tokens")
-    return None if tokens is None else int(tokens)
 
 
 def _checked(name: str, value: int | None, least: int, most: int | None) -> int | None:

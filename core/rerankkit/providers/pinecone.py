@@ -13,14 +13,17 @@ from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import all_blank, as_object, is_empty
 from rerankkit._secret import SecretValue, hidden
+from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, encode, members
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_echo, check_results
+from rerankkit.providers._billing import lengths_of, units_of
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.types import Document, Skipped, Usage
 
 DEFAULT_MODEL = "bge-reranker-v2-m3"  # 500 requests a month on the free plan; the Cohere models need a paid one
 API_VERSION = "2026-07"
+DEFAULT_TOKENS_PER_DOCUMENT = 1_024  # cohere-rerank-4-fast; what is longer is cut.  As PARAMETERS
 
 _PRICE = Price(2.00, 1_000, "rerank unit", "a third party's figure, read 2026-11-20; Pinecone's page could not be read")
 
@@ -33,14 +36,15 @@ class _Parameters:
     truncate: bool = False
     most_tokens_per_doc: int | None = None
     most_chunks_per_doc: int | None = None
+    bills_chunks: bool = False  # a unit for 100 chunks of about 500 tokens with the query; else one for each request
 
 
 _BGE = _Parameters(rank_fields=1, truncate=True)
 PARAMETERS: Mapping[str, _Parameters] = {
     "bge-reranker-v2-m3": _BGE,
     "pinecone-rerank-v0": _BGE,
-    "cohere-rerank-4-fast": _Parameters(rank_fields=None, most_tokens_per_doc=4_096),
-    "cohere-rerank-3.5": _Parameters(rank_fields=None, most_chunks_per_doc=3_072),
+    "cohere-rerank-4-fast": _Parameters(rank_fields=None, most_tokens_per_doc=4_096, bills_chunks=True),
+    "cohere-rerank-3.5": _Parameters(rank_fields=None, most_chunks_per_doc=3_072, bills_chunks=True),  # as who serves it
 }
 
 MODELS: Mapping[str, Model] = {
@@ -79,6 +83,7 @@ class Pinecone(KeyedProvider):
 
     name = "pinecone"
     models = MODELS
+    units = ("rerank unit",)
     default_limits = Limits(100)
     auth_header = ("Api-Key", "{key}")
     access = Access("pinecone", ("PINECONE_API_KEY",), "PINECONE_CONTROLLER_HOST", ("pinecone.io",))
@@ -139,6 +144,16 @@ class Pinecone(KeyedProvider):
             body["parameters"] = self._parameters
         content, warnings = encode(body)
         return HttpRequest(f"{self.base_url}/rerank", self._headers, content, warnings)
+
+    def estimate_usage(self, batch: Batch, count: Tokenizer, unit: str | None) -> Usage:
+        """Rerank units: one a request; of the Cohere models one for 100 chunks of about 500 tokens, query included."""
+        known = PARAMETERS.get(self.model or "")
+        if known is None or not known.bills_chunks:
+            return Usage(1, rerank_units=1)
+        asked, pair = count(batch.query), self.limits.pair_tokens
+        most = self._parameters.get("max_tokens_per_doc", DEFAULT_TOKENS_PER_DOCUMENT) if pair is None else pair - asked
+        lengths = lengths_of(batch, count, self.rank_fields, most if isinstance(most, int) else None)
+        return Usage(1, rerank_units=units_of(asked, lengths))
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NotRequired
+from urllib.parse import urlsplit
 
 import orjson
 from typing_extensions import TypedDict
@@ -14,9 +16,11 @@ from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import ranked_text
 from rerankkit._secret import SecretValue, hidden
+from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
 from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, check_echo, check_results
+from rerankkit.providers._billing import lengths_of, pair_tokens_of
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.types import Document, Usage
 
@@ -28,6 +32,9 @@ HOSTS: Mapping[str, str] = {  # by the form of the key, longest prefix first; Mo
     "al-": "https://ai.mongodb.com/v1",
     "": "https://api.voyageai.com/v1",
 }
+
+SURCHARGED = frozenset({"eu.ai.mongodb.com", "us.ai.mongodb.com"})
+SURCHARGE = 1.1  # times the price, on these hosts.  MongoDB's rerankers page, read 2026-11-20
 
 _PRICES = "MongoDB's rerankers page, read 2026-11-20; +10 % on the eu and us hosts"
 _FULL = Price(0.05, 1_000_000, "token", _PRICES)
@@ -70,6 +77,7 @@ class Voyage(KeyedProvider):
 
     name = "voyage"
     models = MODELS
+    units = ("token",)
     default_limits = _CURRENT
     access = Access("voyage", ("VOYAGE_API_KEY",), "VOYAGE_BASE_URL", ("voyageai.com", "ai.mongodb.com"))
 
@@ -98,6 +106,13 @@ class Voyage(KeyedProvider):
         """The query after the instruction, if there is one."""
         return query if self.instruction is None else f"{self.instruction}\nQuery: {query}"
 
+    def price_of(self, name: str) -> Price | None:
+        """By the price table, with what is added on the eu and us hosts."""
+        price = super().price_of(name)
+        if price is None or urlsplit(self.base_url).hostname not in SURCHARGED:
+            return price
+        return replace(price, dollars=round(price.dollars * SURCHARGE, 6))
+
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
         """Texts; one blank text would have the service refuse all."""
         texts = [ranked_text(index, item, None) for index, item in enumerate(items)]
@@ -118,6 +133,16 @@ class Voyage(KeyedProvider):
         content, warnings = encode(body | ({"return_documents": True} if self._echo else {}))
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         return HttpRequest(f"{self.base_url}/rerank", headers, content, warnings)
+
+    def estimate_usage(self, batch: Batch, count: Tokenizer, unit: str | None) -> Usage:
+        """Query tokens times documents, plus document tokens, cut to what the model takes.
+
+        https://www.mongodb.com/docs/voyageai/models/rerankers (read 2026-11-20).
+        """
+        asked, limits = count(self.full_query(batch.query)), self.limits
+        asked = min(asked, limits.query_tokens or asked)
+        room = None if limits.pair_tokens is None else limits.pair_tokens - asked
+        return Usage(1, total_tokens=pair_tokens_of(asked, lengths_of(batch, count, most=room)))
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores; they are bfloat16 numbers, so that equal ones are common."""

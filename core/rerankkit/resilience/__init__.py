@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from rerankkit.resilience.budget import Budget
+from rerankkit.resilience.cached import Cached
+from rerankkit.resilience.concurrency_limited import ConcurrencyLimited
 from rerankkit.resilience.fallback import Fallback
 from rerankkit.resilience.passthrough import Passthrough
+from rerankkit.resilience.rate_limited import RateLimited
+from rerankkit.resilience.stores import MemoryStore, RedisStore, SQLiteStore, Store
 
-__all__ = ["Fallback", "Passthrough"]
+__all__ = [
+    "Budget",
+    "Cached",
+    "ConcurrencyLimited",
+    "Fallback",
+    "MemoryStore",
+    "Passthrough",
+    "RateLimited",
+    "RedisStore",
+    "SQLiteStore",
+    "Store",
+]

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rerankkit._degrading import in_given_order
 from rerankkit._io import IO
+from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate
 from rerankkit.reranker import BaseReranker
 from rerankkit.types import D, RerankRequest, RerankResponse
@@ -24,6 +25,10 @@ class Passthrough(BaseReranker):
 
     def __repr__(self) -> str:
         return "Passthrough()"
+
+    def cache_identity(self) -> CacheIdentity:
+        """For what holds it: its own answers are degraded, and never kept."""
+        return CacheIdentity(b'"passthrough"')
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         return in_given_order(request)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from rerankkit._checks import check_timeout
 from rerankkit._closing import Closing
 from rerankkit._described import parameters, remade
 from rerankkit._turns import estimate_of, label_of
 from rerankkit.errors import InvalidRequestError
+from rerankkit.identity import Cacheable, CacheIdentity, facts_of
 from rerankkit.money import Estimate
 from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.types import D, RerankRequest
@@ -24,7 +25,12 @@ class Wrapper(BaseReranker):
     Args:
         rerankers: Those it asks; it closes them with itself.
         timeout: Seconds for a call as a whole; None: as long as the most patient of them.
+
+    Attributes:
+        keeps_scores: Whether each score in its answers is the one that a reranker it holds would have given.
     """
+
+    keeps_scores: ClassVar[bool] = False
 
     rerankers: tuple[Reranker, ...]
 
@@ -43,6 +49,14 @@ class Wrapper(BaseReranker):
     def label(self) -> str:
         """That of the reranker it asks first."""
         return label_of(self.rerankers[0])
+
+    def cache_identity(self) -> CacheIdentity | None:
+        """That of what it holds, if it keeps scores and all it holds are alike; or else its own, and listwise."""
+        held = [reranker.cache_identity() if isinstance(reranker, Cacheable) else None for reranker in self.rerankers]
+        if self.keeps_scores and all(identity == held[0] for identity in held):
+            return held[0]
+        facts = facts_of(type(self), {name: value for name, value in self.arguments().items() if name != "timeout"})
+        return None if facts is None else CacheIdentity(facts)
 
     def _estimate(self, request: RerankRequest[D]) -> Estimate:
         """That of the reranker it asks first."""
@@ -72,13 +86,14 @@ def check_reranker(reranker: object) -> Reranker:
 
 
 def _shown(of: type, arguments: Mapping[str, object]) -> list[str]:
-    """Rerankers by themselves, other arguments by name, where they are not as they would be anyway."""
+    """Rerankers, and what there may be any number of, by themselves; other arguments by name, where they are not as they
+    would be anyway.
+    """
     found: list[str] = []
     for name, value in arguments.items():
-        several = parameters(of)[name].kind is Parameter.VAR_POSITIONAL
-        values = cast("Sequence[object]", value) if several else (value,)
-        if all(isinstance(each, Reranker) for each in values):
-            found += map(repr, values)
+        is_several = parameters(of)[name].kind is Parameter.VAR_POSITIONAL
+        if is_several or isinstance(value, Reranker):
+            found += map(repr, cast("Sequence[object]", value) if is_several else (value,))
         elif value != parameters(of)[name].default:
             found.append(f"{name}={_text(value)}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from rerankkit._checks import check_integer, check_timeout, is_blank, is_number
 from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
+from rerankkit.identity import CacheIdentity
+from rerankkit.provider import Content, Prepared
 from rerankkit.reranker import BaseReranker
-from rerankkit.types import D, DocumentLike, RankedDocument, RerankRequest, RerankResponse, Usage
+from rerankkit.types import D, Document, DocumentLike, RankedDocument, RerankRequest, RerankResponse, Usage
 
 Scores: TypeAlias = Callable[[str, str], float] | Mapping[str, float]
 
@@ -44,6 +47,8 @@ class FakeReranker(BaseReranker):
         latency: Seconds each call takes, within its deadline.
         timeout: As for any reranker.
 
+    Each object is a service of its own to a cache, pointwise if it has `scores`.
+
     Attributes:
         calls: All calls so far, oldest first, failed ones among them.
 
@@ -61,6 +66,7 @@ class FakeReranker(BaseReranker):
         self.timeout = check_timeout(timeout)
         self.calls: list[FakeCall] = []
         self._failures: deque[Exception] = deque()
+        self._name = uuid.uuid4().hex.encode()
 
     @property
     def label(self) -> str:
@@ -69,6 +75,10 @@ class FakeReranker(BaseReranker):
 
     def __repr__(self) -> str:
         return f"FakeReranker({len(self.calls)} calls)"
+
+    def cache_identity(self) -> CacheIdentity:
+        """Its own, which no other object shares."""
+        return CacheIdentity(self._name, "fake", self.scores is not None, _prepared)
 
     def fail(self, error: Exception, *, times: int = 1) -> None:
         """Have the next *times* calls raise *error*, after those that are to fail already."""
@@ -118,3 +128,9 @@ class FakeReranker(BaseReranker):
         if self.scores is None:
             return (len(texts) - index) / len(texts)
         return self.scores(query, texts[index]) if callable(self.scores) else self.scores.get(texts[index], 0.0)
+
+
+def _prepared(items: Sequence[str | Document]) -> Prepared:
+    texts = [ranked_text(index, item, None) for index, item in enumerate(items)]
+    contents: dict[int, Content] = {index: text for index, text in enumerate(texts) if not is_blank(text)}
+    return Prepared(contents, {index: "blank" for index in range(len(texts)) if index not in contents})

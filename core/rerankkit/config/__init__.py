@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from rerankkit._config_kinds import Place
-from rerankkit._config_reading import read_reranker
-from rerankkit._config_secrets import refusal
-from rerankkit._config_writing import write_reranker
+from rerankkit.config._kinds import Place
+from rerankkit.config._reading import read_reranker
+from rerankkit.config._secrets import refusal
+from rerankkit.config._writing import write_reranker
 from rerankkit.errors import InvalidRequestError
 from rerankkit.reranker import BaseReranker, Reranker
 

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from rerankkit import errors, providers
 from rerankkit._checks import shown
-from rerankkit._config_kinds import (
+from rerankkit._connect import connect
+from rerankkit._described import SECRET, parameters, remade
+from rerankkit.config._kinds import (
     CLIENT,
     NONE,
     TYPE,
@@ -29,8 +31,6 @@ from rerankkit._config_kinds import (
     takes_rerankers,
     values,
 )
-from rerankkit._connect import connect
-from rerankkit._described import SECRET, parameters, remade
 from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker
@@ -93,8 +93,7 @@ def _client(kind: type[Any], given: Mapping[str, object], place: Place) -> objec
     _check_keys(options, {**of_provider, **own}, place)
     told = {key: value for key, value in options.items() if key in of_provider}
     provider = _made(service, told, place)
-    rest = {name: _argument(own[name], hints(kind), options[name], place) for name in own if name in options}
-    return _called(kind, {"provider": provider, **rest}, place)
+    return _called(kind, {"provider": provider, **_arguments(kind, own, options, place)}, place)
 
 
 def _service(given: Mapping[str, object], place: Place) -> type[Provider]:
@@ -113,8 +112,15 @@ def _made(kind: type[Any], given: Mapping[str, object], place: Place) -> object:
     """An object of that class, of what its table gives."""
     known = parameters(kind)
     _check_keys(given, known, place)
-    arguments = {name: _argument(known[name], hints(kind), given[name], place) for name in known if name in given}
-    return _called(kind, arguments, place)
+    return _called(kind, _arguments(kind, known, given, place), place)
+
+
+def _arguments(
+    kind: type[Any], known: Mapping[str, Parameter], given: Mapping[str, object], place: Place
+) -> Mapping[str, object]:
+    """Those of *known* that are given; a None that says nothing is not."""
+    told = [name for name in known if name in given and not (given[name] is None and known[name].default is None)]
+    return {name: _argument(known[name], hints(kind), given[name], place) for name in told}
 
 
 def _called(kind: type[Any], arguments: Mapping[str, object], place: Place) -> object:

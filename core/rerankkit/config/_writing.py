@@ -13,7 +13,9 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from rerankkit import providers
-from rerankkit._config_kinds import (
+from rerankkit._described import Described, parameters
+from rerankkit.client import Client
+from rerankkit.config._kinds import (
     CLIENT,
     NONE,
     TYPE,
@@ -27,8 +29,6 @@ from rerankkit._config_kinds import (
     takes_none,
     values,
 )
-from rerankkit._described import Described, parameters
-from rerankkit.client import Client
 from rerankkit.errors import RerankError
 from rerankkit.provider import Provider
 from rerankkit.reranker import Reranker

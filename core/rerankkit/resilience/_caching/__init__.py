@@ -1,0 +1,1 @@
+"""What `Cached` is made of: what is kept, under which key, where, and who is fetching it."""

@@ -1,0 +1,113 @@
+"""Calls under way in this process, so that nobody asks for what another is asking for just now."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from rerankkit._forking import ForkLock
+from rerankkit.deadline import Deadline
+from rerankkit.errors import BadRequestError, ProviderError
+from rerankkit.resilience._caching.entries import Entry
+from rerankkit.types import RerankResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What came of a flight.  With nothing in it, those who waited ask for themselves.
+
+    Attributes:
+        error: The service's failure, which is theirs as well.
+        substitute: An answer by another than the first choice.
+    """
+
+    entries: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    error: ProviderError | None = None
+    substitute: RerankResponse[Any] | None = None
+
+    def failure(self) -> ProviderError | None:
+        """A copy of the error for each: a traceback belongs to one call."""
+        return None if self.error is None else _copied(self.error)
+
+
+class Flight:
+    """One call that fetches the entries of some keys; left as a ``with`` block, it lands in any case.
+
+    Attributes:
+        deadline: Of that call: nobody need wait for it longer.
+        thread: Where that call is carried out.
+        since: How many had landed when it began.
+        landing: What it has found so far.
+    """
+
+    def __init__(self, flights: Flights, keys: Sequence[str], deadline: Deadline) -> None:
+        self._flights = flights
+        self.keys = tuple(keys)
+        self.deadline = deadline
+        self.thread = threading.get_ident()
+        self.since = flights.landed
+        self.future: Future[Landing] = Future()
+        self.landing = Landing()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # what is wrong with one of this call's documents, or its time, need not be wrong with another's
+        if isinstance(error, ProviderError) and not isinstance(error, BadRequestError):
+            self.landing = Landing(self.landing.entries, _copied(error))
+        self._flights.land(self)
+
+
+class Flights:
+    """All of one cache.  A forked child has none: they are its parent's."""
+
+    def __init__(self) -> None:
+        self._lock = ForkLock()
+        self._process = os.getpid()
+        self._by_key: dict[str, Flight] = {}
+        self.landed = 0
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def claim(self, keys: Sequence[str], deadline: Deadline, follows: Callable[[Flight], bool]) -> tuple[Flight, list[Flight]]:
+        """A flight for those of *keys* that are in none that the caller *follows*, and those flights."""
+        own: list[str] = []
+        others: dict[int, Flight] = {}
+        with self._lock:
+            if self._process != os.getpid():
+                self._by_key, self._process = {}, os.getpid()
+            for key in keys:
+                flight = self._by_key.get(key)
+                if flight is not None and flight.deadline.remaining() and follows(flight):
+                    others[id(flight)] = flight
+                else:
+                    own.append(key)
+            begun = Flight(self, own, deadline)
+            for key in own:
+                self._by_key[key] = begun
+        return begun, list(others.values())
+
+    def land(self, flight: Flight) -> None:
+        """Let those know who wait for *flight*; what it found is in the store by now."""
+        with self._lock:
+            self.landed += 1
+            for key in flight.keys:
+                if self._by_key.get(key) is flight:
+                    del self._by_key[key]
+        flight.future.set_result(flight.landing)
+
+
+def _copied(error: ProviderError) -> ProviderError | None:
+    """*error* without its traceback; None if its class does not let itself be copied."""
+    try:
+        return copy.copy(error)
+    except Exception:  # noqa: BLE001 -- anybody's class
+        return None
