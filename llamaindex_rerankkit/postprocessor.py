@@ -57,8 +57,9 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         candidates = self._candidates(nodes)
         if not nodes:
             return []
-        with self._reported(query, nodes) as report:
-            response = self._reranker().rerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
+        reranker = self._reranker()
+        with self._reported(reranker, query, nodes) as report:
+            response = reranker.rerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
             return self._found(nodes, response, report)
 
     @dispatcher.span
@@ -69,8 +70,9 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         candidates = self._candidates(nodes)
         if not nodes:
             return []
-        with self._reported(query, nodes) as report:
-            response = await self._reranker().arerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
+        reranker = self._reranker()
+        with self._reported(reranker, query, nodes) as report:
+            response = await reranker.arerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
             return self._found(nodes, response, report)
 
     def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[str | rerankkit.Document]:
@@ -84,8 +86,10 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
             for node in nodes
         ]
 
-    def _reported(self, query: QueryBundle, nodes: list[NodeWithScore]) -> AbstractContextManager[Report]:
-        label = label_of(self._reranker())
+    def _reported(
+        self, reranker: rerankkit.Reranker, query: QueryBundle, nodes: list[NodeWithScore]
+    ) -> AbstractContextManager[Report]:
+        label = label_of(reranker)
         model_name = label.partition(":")[2] or label
         return reported(Call(query, nodes, self.top_n or len(nodes), model_name), self.callback_manager)
 
@@ -104,6 +108,8 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         score = given.score if result.skipped == "not_ranked" else result.relevance_score
         if self.keep_retrieval_score and not isinstance(given, RerankedNode):
             return RerankedNode(node=given.node, score=score, retrieval_score=given.score)
+        if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes ten times as long
+            return NodeWithScore(node=given.node, score=score)
         return given.model_copy(update={"score": score})
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -7,7 +7,6 @@ can be told stands here once.  A test holds each against the arguments of its pr
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -27,7 +26,7 @@ from pydantic import (
 from rerankkit import providers
 from rerankkit._closing import Closing
 from rerankkit._degrading import OnError
-from rerankkit._described import SECRET
+from rerankkit._described import SECRET, parameters
 from rerankkit._library import Transport
 from rerankkit.client import Client
 from rerankkit.config import from_config
@@ -228,7 +227,7 @@ class ServiceSettings(RankingSettings, Closing):
     def client(self) -> Client:
         """The client for these settings; another one once they have changed."""
         provider_class = providers.load(self.provider)
-        options = {name: getattr(self, name) for name in inspect.signature(provider_class).parameters}
+        options = {name: getattr(self, name) for name in parameters(provider_class)}
         own: dict[str, Any] = {name: getattr(self, name) for name in ("concurrency", "retry", "transport", "on_error")}
         if self._client is None or self._client[0] != (options, own):
             self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
