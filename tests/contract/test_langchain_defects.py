@@ -1,7 +1,4 @@
-"""What was found wrong with other rerankers for LangChain (November 2026), each shown not to be so here.
-
-The numbers are those of the comparison in docs/langchain.md.
-"""
+"""What was found wrong with other rerankers for LangChain (in November 2026), by its number: each is not so here."""
 
 from __future__ import annotations
 

@@ -84,7 +84,10 @@ def recorder(answer: Answer) -> Iterator[Recorder]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with _served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 256  # connections that come at once; beyond it they wait a second and more
+
+    with _served(Server(("127.0.0.1", 0), Handler)) as url:
         recorded.url = url
         yield recorded
 
