@@ -33,8 +33,8 @@ from rerankkit import (
     Span,
     Usage,
 )
-from rerankkit._fusing import by_rank, by_score
 from rerankkit.money import FREE, Estimate
+from rerankkit.resilience._fusing import by_rank, by_score
 from rerankkit.resilience.ensemble import Ensemble, FirstStage
 from rerankkit.resilience.fallback import Fallback
 from rerankkit.resilience.passthrough import Passthrough

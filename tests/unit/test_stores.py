@@ -520,7 +520,7 @@ def test_importing_the_stores_brings_neither_redis_nor_sqlite() -> None:
 
 
 def test_without_redis_installed_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
+    for name in ("redis", "redis.retry", "redis.backoff"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InvalidRequestError, match=r"pip install 'rerankkit\[redis\]'"):
         RedisStore("redis://localhost")

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.properties import any_text, tries
-from rerankkit._graphemes import is_cut, is_word
 from rerankkit._tokens import most_tokens
-from rerankkit._windows import first_window, windows
+from rerankkit.resilience._windows.graphemes import is_cut, is_word
+from rerankkit.resilience._windows.windows import first_window, windows
 
 
 def words(text: str) -> int:

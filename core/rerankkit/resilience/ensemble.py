@@ -10,7 +10,6 @@ from typing import ClassVar, Generic, Literal, TypeAlias, cast
 
 from rerankkit._checks import check_choice, check_integer, is_number, shown
 from rerankkit._degrading import NOTICES, OUTAGES, in_given_order
-from rerankkit._fusing import by_rank, by_score, fused, is_unranked
 from rerankkit._io import IO, Job
 from rerankkit._ordering import in_order
 from rerankkit._rendering import is_empty
@@ -19,6 +18,7 @@ from rerankkit.errors import DeadlineExceededError, InvalidRequestError, RerankE
 from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate, sum_of_costs
 from rerankkit.reranker import BaseReranker, Reranker
+from rerankkit.resilience._fusing import by_rank, by_score, fused, is_unranked
 from rerankkit.resilience.passthrough import Passthrough
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import Attempt, CacheUse, D, Document, RankedDocument, RerankRequest, RerankResponse, Status, Usage

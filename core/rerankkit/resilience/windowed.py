@@ -10,15 +10,15 @@ from functools import partial
 from typing import Literal, cast
 
 from rerankkit._checks import check_choice, check_integer, shown
-from rerankkit._cutting import Window, cut_all, is_left_whole, long_text
 from rerankkit._io import IO
 from rerankkit._ordering import first_reason, in_order
 from rerankkit._tokens import Tokenizer, most_tokens
 from rerankkit._turns import call, estimate_of
-from rerankkit._windows import first_window, windows
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
 from rerankkit.money import Estimate
 from rerankkit.reranker import Reranker
+from rerankkit.resilience._windows.cutting import Window, cut_all, is_left_whole, long_text
+from rerankkit.resilience._windows.windows import first_window, windows
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import D, Document, RankedDocument, RerankRequest, RerankResponse, Span
 

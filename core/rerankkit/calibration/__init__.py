@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self, TypeAlias, cast
 
-from rerankkit import _logistic
 from rerankkit._checks import check_flag, check_integer, is_number, shown
 from rerankkit._io import ASYNC, BLOCKING, check_loop, run
-from rerankkit._measuring import Judged, Measured, check_enough, measured
+from rerankkit.calibration import _logistic
+from rerankkit.calibration._measuring import Judged, Measured, check_enough, measured
 from rerankkit.errors import InvalidRequestError
 from rerankkit.reranker import Reranker
 from rerankkit.types import label

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rerankkit._graphemes import is_cut, is_word
 from rerankkit._tokens import FEWEST_BYTES_PER_TOKEN, Tokenizer
+from rerankkit.resilience._windows.graphemes import is_cut, is_word
 
 
 def windows(text: str, most: int, overlap: int, count: Tokenizer) -> list[tuple[int, int]]:
