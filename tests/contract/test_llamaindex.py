@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from llama_index.core.callbacks import CallbackManager, EventPayload
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index_instrumentation.dispatcher import instrument_tags
 from pydantic import ValidationError
 
+import llamaindex_rerankkit
 from helpers.llamaindex import Asked, Callbacks, by_number, heard, nodes
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KEY, Service
@@ -23,6 +25,26 @@ from rerankkit.resilience import Fallback
 def ask(colour: str, reranker: Any, *texts: str, query: Any = "q") -> list[NodeWithScore]:
     bundle = query if isinstance(query, QueryBundle) else QueryBundle(query)
     return run(colour, reranker, "postprocess_nodes", nodes(*texts), bundle)
+
+
+@pytest.mark.parametrize("name", ["CohereRerank", "VoyageRerank", "PineconeRerank", "KendraRerank", "RerankPostprocessor"])
+def test_each_class_is_a_postprocessor_with_a_name_of_its_own(name: str) -> None:
+    made = getattr(llamaindex_rerankkit, name)
+    assert BaseNodePostprocessor.__name__ in [base.__name__ for base in made.__mro__]
+    assert made.class_name() == f"Rerankkit{name}"
+
+
+@pytest.mark.parametrize(
+    ("top_n", "expected"),
+    [(None, ["c", "b", "a", "d"]), (1, ["c"]), (3, ["c", "b", "a"]), (4, ["c", "b", "a", "d"]), (99, ["c", "b", "a", "d"])],
+)
+def test_top_n_cuts_and_equal_scores_keep_their_order(
+    service: Service, top_n: int | None, expected: list[str], colour: str
+) -> None:
+    with recorder(service.scored(by_number)) as server:
+        reranker = RerankPostprocessor(reranker=Client(service.make(server.url)), top_n=top_n)
+        found = ask(colour, reranker, "a 0.1", "b 0.2", "c 0.3", "d 0.1")
+    assert [node.node_id for node in found] == expected
 
 
 # Events
