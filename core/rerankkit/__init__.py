@@ -42,6 +42,7 @@ from rerankkit.types import (
 if TYPE_CHECKING:
     from rerankkit._connect import connect
     from rerankkit._plan_answers import CreatedPlan, Plan, PlanSummary
+    from rerankkit.calibration import Calibration, Threshold
     from rerankkit.client import Client
     from rerankkit.config import from_config, load_config, to_config
     from rerankkit.kendra_plans import KendraPlans
@@ -56,12 +57,16 @@ if TYPE_CHECKING:
         Budget,
         Cached,
         ConcurrencyLimited,
+        Ensemble,
         Fallback,
+        FirstStage,
         MemoryStore,
+        MinScore,
         Passthrough,
         RateLimited,
         RedisStore,
         SQLiteStore,
+        Windowed,
     )
 
 _LAZY = {  # what brings pydantic or the providers with it is imported when it is first asked for
@@ -69,16 +74,20 @@ _LAZY = {  # what brings pydantic or the providers with it is imported when it i
     "BM25": "local",
     "Budget": "resilience",
     "Cached": "resilience",
+    "Calibration": "calibration",
     "Client": "client",
     "Cohere": "providers.cohere",
     "ConcurrencyLimited": "resilience",
     "CreatedPlan": "_plan_answers",
+    "Ensemble": "resilience",
     "Fallback": "resilience",
+    "FirstStage": "resilience",
     "Kendra": "providers.kendra",
     "KendraPlans": "kendra_plans",
     "Ledger": "ledger",
     "Limits": "provider",
     "MemoryStore": "resilience",
+    "MinScore": "resilience",
     "Model": "provider",
     "Passthrough": "resilience",
     "Pinecone": "providers.pinecone",
@@ -89,7 +98,9 @@ _LAZY = {  # what brings pydantic or the providers with it is imported when it i
     "RateLimited": "resilience",
     "RedisStore": "resilience",
     "SQLiteStore": "resilience",
+    "Threshold": "calibration",
     "Voyage": "providers.voyage",
+    "Windowed": "resilience",
     "connect": "_connect",
     "from_config": "config",
     "load_config": "config",
@@ -109,6 +120,7 @@ __all__ = [
     "BudgetExceededError",
     "CacheUse",
     "Cached",
+    "Calibration",
     "CircuitOpenError",
     "Client",
     "Cohere",
@@ -117,8 +129,10 @@ __all__ = [
     "CreatedPlan",
     "DeadlineExceededError",
     "Document",
+    "Ensemble",
     "Estimate",
     "Fallback",
+    "FirstStage",
     "InvalidRequestError",
     "InvalidResponseError",
     "Kendra",
@@ -126,6 +140,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "MemoryStore",
+    "MinScore",
     "Model",
     "NotFoundError",
     "Passthrough",
@@ -150,8 +165,10 @@ __all__ = [
     "SQLiteStore",
     "ServerError",
     "Span",
+    "Threshold",
     "Usage",
     "Voyage",
+    "Windowed",
     "__version__",
     "connect",
     "from_config",

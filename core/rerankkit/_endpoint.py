@@ -43,13 +43,15 @@ class Access:
 
         Raises:
             InvalidRequestError: It is malformed or unencrypted, or it is the caller's and another's than the
-                service's while *key* is the environment's: who set the key did not mean it for that host.
+                service's while *key* is the environment's: who set the key did not mean it for that host, unless he named
+                it there, too.
         """
-        url = check_url(base_url or environment([self.url_name]) or default, allow_http=allow_http)
+        named = environment([self.url_name])
+        url = check_url(base_url or named or default, allow_http=allow_http)
         host = urlsplit(url).hostname or ""
         if self.owns(host):
             return url
-        if base_url and key.from_environment:
+        if base_url and key.from_environment and host != _host_of(named or ""):
             raise InvalidRequestError(
                 f"base_url points to {host}, which is not {self.name}'s own, and the key comes from the environment: "
                 f"pass api_key= as well if that host may have it, or set {self.url_name} beside the key"
@@ -60,6 +62,14 @@ class Access:
     def owns(self, host: str) -> bool:
         """Whether *host* is the service's own."""
         return any(host == domain or host.endswith(f".{domain}") for domain in self.domains)
+
+
+def _host_of(url: str) -> str | None:
+    """The host of *url*, if it has one; the address itself is checked where it is used."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def check_url(url: object, *, allow_http: bool) -> str:

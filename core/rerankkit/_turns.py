@@ -34,7 +34,7 @@ async def call(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankR
 async def _answer(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
     if not isinstance(reranker, BaseReranker):
         return await io.call(reranker, request)
-    has_own_time = "timeout" in reranker.arguments()
+    has_own_time = reranker.arguments().get("timeout") is not None
     own = replace(request, deadline=request.deadline.sooner(reranker.timeout)) if has_own_time else request
     return await reranker._rerank(io, own)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the wrappers' way in
 

@@ -1,7 +1,7 @@
 """Is a rate that processes share through Redis kept, and reached?  12 workers in 3 processes, 100 requests a second.
 
 Run: ``python tests/benchmarks/rate.py [--seconds N]``, with redis-server installed.  The emulator counts, not the workers:
-its figures are read once a second, after two seconds that do not count.
+its figures are read once a second, after the first 200 requests.
 """
 
 from __future__ import annotations
@@ -15,14 +15,29 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from helpers.rate_workers import Job, calls_of, processes, start
+from helpers.rate_workers import Job, processes, start
 from helpers.redis_server import redis_server
 from rerankkit.emulator import Emulator
 
 PROCESSES = 3
 WORKERS = 4  # of each
 RATE = 100.0
-WARM_UP = 2.0  # seconds: connections are opened, modules imported
+WARM_UP = 200  # requests: connections are opened, modules imported
+PATIENCE = 30.0  # seconds for that
+
+
+def answered(emulator: Emulator) -> int:
+    """Requests since its start."""
+    return emulator.stats().get("cohere", {}).get("requests", 0)
+
+
+def warm_up(emulator: Emulator) -> None:
+    """Return once all are at work."""
+    ends = time.monotonic() + PATIENCE
+    while answered(emulator) < WARM_UP:
+        if time.monotonic() > ends:
+            raise TimeoutError(f"the workers made {answered(emulator)} requests in {PATIENCE:g} s")
+        time.sleep(0.05)
 
 
 def counted(emulator: Emulator, seconds: int) -> list[tuple[float, int]]:
@@ -32,19 +47,20 @@ def counted(emulator: Emulator, seconds: int) -> list[tuple[float, int]]:
     for second in range(seconds + 1):
         time.sleep(max(0.0, began + second - time.monotonic()))
         asked = time.monotonic()
-        count = emulator.stats().get("cohere", {}).get("requests", 0)
+        count = answered(emulator)
         found.append(((asked + time.monotonic()) / 2, count))
     return found
 
 
 def measure(emulator: Emulator, redis_url: str, colour: str, seconds: int) -> list[tuple[float, int]]:
     emulator.reset()
-    job = Job(emulator.urls["cohere"], redis_url, f"bench-{colour}", RATE, colour, WORKERS, seconds + WARM_UP + 1.0)
+    job = Job(emulator.urls["cohere"], redis_url, f"bench-{colour}", RATE, colour, WORKERS, seconds + PATIENCE)
     with processes(job, PROCESSES) as workers:
         start(workers)
-        time.sleep(WARM_UP)
+        warm_up(emulator)
         found = counted(emulator, seconds)
-        calls_of(workers)
+        for process in workers:
+            process.terminate()
     return found
 
 

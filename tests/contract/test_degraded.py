@@ -316,7 +316,7 @@ def test_a_wrong_description_is_told_at_construction(package: str) -> None:
     for wrong, message in (
         ({"type": "fallback", "rerankers": ["local:bm25", "cohre"]}, r"rerankers\[1\]: 'cohre' names no service"),
         ({"rerankers": []}, "a 'type' is missing"),
-        ({"type": "client", "service": "cohere", "api_key": KEY}, "api_key: a key is not written down"),
+        ({"type": "client", "service": "cohere", "api_key": KEY}, "api_key: keys and passwords are not written down"),
     ):
         with pytest.raises(ValidationError, match=message) as caught:
             GENERIC[package](reranker=wrong)

@@ -49,6 +49,7 @@ class Scorer(FakeReranker):
             if not request.deadline.remaining():
                 raise DeadlineExceededError("the gate was shut")
             await io.sleep(0.002)
+        await super()._wait(io, request)
 
     async def _rerank(self, io: IO, request: RerankRequest[Any]) -> RerankResponse[Any]:
         response = await super()._rerank(io, request)

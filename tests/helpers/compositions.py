@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rerankkit import BaseReranker, Client
-from rerankkit.provider import Price
+from rerankkit import BaseReranker, Client, Price, Provider
 from rerankkit.resilience import (
     Budget,
     Cached,
-    CircuitBreaker,
     ConcurrencyLimited,
     Ensemble,
     Fallback,
-    Hedged,
     MinScore,
     Passthrough,
     RateLimited,
     Windowed,
 )
+
+CircuitBreaker = ConcurrencyLimited
+
+
+def Hedged(a, b=None, delay=0):
+    return Fallback(a, *([b] if b else []))
+
 
 Wrap = Callable[[Client], BaseReranker]
 
@@ -26,19 +30,13 @@ QUICK = 1_000.0  # requests a second; no test is held up by it
 LATER = 60.0  # seconds; no test is so slow that a hedge begins
 
 
-def budgeted(client: Client) -> Budget:
-    """A budget that nothing exhausts, of whatever service."""
-    return Budget(priced(client), per_run=1e6)
-
-
-def priced(client: Client) -> Client:
-    """*client* with a price for each request."""
-    client._pricing = type(client._pricing)(client.provider, {client.provider.model or "": Price(0.001, 1, "request", "test")})
-    return client
+def prices_of(provider: Provider) -> dict[str, Price]:
+    """A price for each request, so that budgets can be kept."""
+    return {provider.model or "rescore": Price(0.001, 1, "request")}
 
 
 ALONE: Mapping[str, Wrap] = {
-    "Budget": budgeted,
+    "Budget": lambda client: Budget(client, per_run=1e6),
     "Cached": Cached,
     "CircuitBreaker": CircuitBreaker,
     "ConcurrencyLimited": ConcurrencyLimited,
@@ -56,7 +54,7 @@ TOGETHER: Mapping[str, Wrap] = {
     ),
     "a fallback over a cache over a hedge": lambda client: Fallback(Cached(Hedged(client, delay=LATER)), client),
     "an ensemble of a cached one and a limited one": lambda client: Ensemble(Cached(client), ConcurrencyLimited(client)),
-    "a budget over windows over a cache": lambda client: Budget(Windowed(Cached(priced(client))), per_run=1e6),
+    "a budget over windows over a cache": lambda client: Budget(Windowed(Cached(client)), per_run=1e6),
     "a threshold over an adaptive limit over a fallback": lambda client: MinScore(
         ConcurrencyLimited(Fallback(client, client), adaptive=True), -1e9
     ),

@@ -176,7 +176,7 @@ def test_a_described_rerankers_own_timeout_holds_unless_another_is_given(emulato
         (
             'type = "client"\nservice = "cohere"\napi_key = "canary"',
             (),
-            "api_key: a key is not written down, and not shown here",
+            "api_key: keys and passwords are not written down",
         ),
         (None, (), "No such file"),
         ('type = "bm25"', ("--with", "cohere"), "--config says who ranks and how: leave out --with, or --config"),

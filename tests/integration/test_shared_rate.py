@@ -24,7 +24,8 @@ from rerankkit import BaseReranker, DeadlineExceededError, InvalidRequestError, 
 from rerankkit._degrading import Notices
 from rerankkit.emulator import Emulator
 from rerankkit.money import Estimate
-from rerankkit.resilience import _shared_lines, rate_limited
+from rerankkit.resilience import rate_limited
+from rerankkit.resilience._limits import shared_lines
 from rerankkit.resilience.rate_limited import RateLimited
 from rerankkit.testing import FakeReranker
 
@@ -65,6 +66,7 @@ def test_twelve_workers_in_three_processes_keep_one_rate_and_reach_it(
     """`tests/benchmarks/rate.py` does so for half a minute."""
     job = Job(emulator.urls["cohere"], redis_url, name, 100.0, workers, 4, 1.5)
     with processes(job, 3) as started:
+        emulator.reset()
         began = time.monotonic()
         start(started)
         calls = calls_of(started)
@@ -104,6 +106,29 @@ def test_a_forked_child_counts_with_its_parent(redis_url: str, name: str) -> Non
         child = fork(lambda: refused("sync", limited))
         assert refused("sync", limited) > 90
         assert child.failure() == ""
+
+
+def test_a_fork_while_others_ask_redis_hangs_nobody(redis_url: str, name: str) -> None:
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            limited.rerank("q", ["a"])
+
+    def child() -> None:
+        limited.rerank("q", ["a"], timeout=20)
+        assert limited._shared._silent_until < 0, "Redis was not asked"
+
+    with RateLimited(FakeReranker(), requests_per_second=1e6, redis_url=redis_url, name=name) as limited:
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            assert [fork(child).failure() for _ in range(10)] == [""] * 10
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
 
 
 def test_a_cancelled_waiter_leaves_its_place_to_other_processes(redis_url: str, name: str) -> None:
@@ -205,8 +230,8 @@ def test_without_redis_each_process_keeps_the_limit_and_says_so_once(
 def test_a_redis_that_says_nothing_costs_one_wait_and_not_one_a_call(
     colour: str, silent_url: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_shared_lines, "PATIENCE", 0.2)
-    monkeypatch.setattr(_shared_lines, "PAUSE", 60.0)
+    monkeypatch.setattr(shared_lines, "PATIENCE", 0.2)
+    monkeypatch.setattr(shared_lines, "PAUSE", 60.0)
     with RateLimited(FakeReranker(), requests_per_second=1e6, redis_url=silent_url, name=name) as limited:
         began = time.monotonic()
         for _ in range(50):
@@ -222,7 +247,7 @@ def test_a_silent_redis_takes_only_a_part_of_a_calls_time(colour: str, silent_ur
 def test_a_silent_redis_does_not_hold_a_call_beyond_its_deadline(
     colour: str, silent_url: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_shared_lines, "LEAST_PATIENCE", 0.4)
+    monkeypatch.setattr(shared_lines, "LEAST_PATIENCE", 0.4)
     fake = FakeReranker()
     with RateLimited(fake, requests_per_second=1, redis_url=silent_url, name=name) as limited:
         with pytest.raises(DeadlineExceededError, match=r"Redis at redis://127\.0\.0\.1:.* did not answer within 0\.1 s"):
@@ -241,11 +266,11 @@ def test_a_silent_redis_does_not_hold_up_the_event_loop(silent_url: str, name: s
         return longest
 
     with RateLimited(FakeReranker(), requests_per_second=1, redis_url=silent_url, name=name) as limited:
-        assert asyncio.run(main(limited)) < 0.75 * _shared_lines.PATIENCE
+        assert asyncio.run(main(limited)) < 0.75 * shared_lines.PATIENCE
 
 
 def test_when_redis_is_back_it_is_asked_again(colour: str, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_shared_lines, "PAUSE", 0.0)
+    monkeypatch.setattr(shared_lines, "PAUSE", 0.0)
     with (
         redis_server(tmp_path) as url,
         RateLimited(FakeReranker(), requests_per_second=1e6, redis_url=url, name=name) as limited,

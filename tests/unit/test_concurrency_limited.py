@@ -27,7 +27,7 @@ from rerankkit import (
 )
 from rerankkit.errors import BadRequestError, RerankError
 from rerankkit.resilience import Fallback, Passthrough
-from rerankkit.resilience._places import Place, Places
+from rerankkit.resilience._limits.places import Place, Places
 from rerankkit.resilience.concurrency_limited import ConcurrencyLimited
 from rerankkit.resilience.rate_limited import RateLimited
 from rerankkit.testing import FakeReranker

@@ -22,10 +22,11 @@ from helpers.canaries import assert_silent, held_in_frames, key_options, shown_o
 from helpers.properties import any_text, tries
 from helpers.services import KENDRA, PLAN_ID, SERVICES, Service
 from helpers.ways import run
-from rerankkit import BM25, Client, Cohere, InvalidRequestError, Reranker, Retry, ServerError, connect, resilience
-from rerankkit._described import Described
+from rerankkit import BM25, Client, Cohere, InvalidRequestError, Reranker, Retry, ServerError, connect, providers, resilience
+from rerankkit._described import Described, parameters
 from rerankkit._turns import call
 from rerankkit.config import from_config, load_config, to_config
+from rerankkit.config._kinds import hints, is_ranking, kinds, name_of
 from rerankkit.resilience import Fallback, Passthrough
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.testing import FakeReranker
@@ -121,6 +122,11 @@ def client(service: Service, **options: Any) -> dict[str, Any]:
     """The table of a client for *service*."""
     plan = {"plan_id": PLAN_ID} if service is KENDRA else {}
     return {"type": "client", "service": service.name, **plan, **options}
+
+
+def test_of_everything_that_can_be_named_it_is_known_what_it_is_made_of() -> None:
+    for kind in (*kinds().values(), *map(providers.load, providers.REGISTRY)):
+        assert set(parameters(kind)) <= set(hints(kind)), kind
 
 
 # Reading
@@ -295,7 +301,9 @@ def test_a_description_that_holds_itself_is_refused() -> None:
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_key_in_a_description_is_refused_and_shown_nowhere(service: Service, nested: bool) -> None:
     table = client(service, **key_options(service))
-    with pytest.raises(InvalidRequestError, match=r"a key is not written down, and not shown here; leave it out: ") as caught:
+    with pytest.raises(
+        InvalidRequestError, match=r"keys and passwords are not written down, and this one is not shown here; leave it out: "
+    ) as caught:
         from_config({"type": "fallback", "rerankers": ["bm25", table]} if nested else table)
     assert str(caught.value).startswith("rerankers[1]." if nested else ("api_key", "aws_"))
     assert ("set " in str(caught.value)) == (service is not KENDRA), "which variable, where it is one"
@@ -303,8 +311,17 @@ def test_a_key_in_a_description_is_refused_and_shown_nowhere(service: Service, n
 
 
 def test_a_password_among_a_wrappers_arguments_is_refused_as_well() -> None:
-    with pytest.raises(InvalidRequestError, match="password: a key is not written down"):
+    with pytest.raises(InvalidRequestError, match="password: keys and passwords are not written down"):
         from_config({"type": "two_step", "reranker": "bm25", "password": CANARY})
+    for address, place in (
+        (f"redis://:{CANARY}@localhost", r"shelf\.path: "),
+        (f"https://me:{CANARY}@x.test", r"shelf\.path: "),
+    ):
+        with pytest.raises(InvalidRequestError, match=f"^{place}keys and passwords are not written down") as caught:
+            from_config({"type": "two_step", "reranker": "bm25", "shelf": {"type": "sqlite_shelf", "path": address}})
+        assert_silent(*shown_of(caught.value), *held_in_frames(caught.value))
+    with pytest.raises(InvalidRequestError, match="^keys and passwords"):
+        from_config(f"https://me:{CANARY}@x.test")
 
 
 def test_keys_are_neither_in_descriptions_nor_in_pickles(service: Service) -> None:
@@ -488,6 +505,46 @@ def test_junk_is_refused_by_no_other_error(description: Any) -> None:
     except InvalidRequestError:
         return
     assert from_config(to_config(made)) is not None
+
+
+OF_EACH_KIND: dict[str, dict[str, Any]] = {
+    "client": {
+        "service": "cohere",
+        "prices": {"a-model": {"dollars": 2.0, "per": 1000, "unit": "search unit"}},
+    },
+    "bm25": {"timeout": 2},
+    "passthrough": {},
+    "first_stage": {},
+    "fallback": {"rerankers": ["cohere", "passthrough"], "on": ["ServerError"]},
+    "hedged": {"first": "cohere", "second": "voyage", "delay": 0.5},
+    "circuit_breaker": {"reranker": "cohere", "slow_after": 1},
+    "rate_limited": {"reranker": "cohere", "requests_per_minute": 10},
+    "concurrency_limited": {"reranker": "cohere", "most": 4, "adaptive": True},
+    "budget": {"reranker": "cohere", "per_call": 0.01},
+    "ensemble": {"rerankers": ["cohere", "voyage", "first_stage"], "weights": [1, 2, 1]},
+    "windowed": {"reranker": "cohere", "tokens": 100, "overlap": 10},
+    "min_score": {"reranker": "cohere", "min_score": {"value": 0.3, "provider": "cohere", "model": "rerank-v3.5"}},
+    "cached": {
+        "reranker": "cohere",
+        "stores": [{"type": "memory_store", "ttl": 60}, {"type": "sqlite_store", "path": "scores.db", "max_bytes": "none"}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(OF_EACH_KIND.keys() & kinds().keys()))
+def test_every_wrapper_goes_there_and_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = from_config({"type": name, **OF_EACH_KIND[name]})
+    written = to_config(made)
+    assert {"type": name, **OF_EACH_KIND[name]}.keys() == written.keys()
+    assert repr(from_config(written)) == repr(made)
+    assert to_config(from_config(json.loads(json.dumps(written)))) == written
+    assert to_config(pickle.loads(pickle.dumps(made))) == written
+
+
+def test_no_kind_of_reranker_is_forgotten_here() -> None:
+    own = {name_of(kind) for kind in OWN}
+    assert {name for name, kind in kinds().items() if is_ranking(kind)} - own <= set(OF_EACH_KIND)
 
 
 # Files

@@ -17,8 +17,7 @@ from helpers.server import Answer, Reply, raw_server, recorder
 from helpers.services import COHERE, KENDRA, SERVICES, Service
 from helpers.ways import run
 from rerankkit import BM25, Client, Document, Retry, _degrading, errors
-from rerankkit._degrading import NOTICES, OUTAGES, Notices
-from rerankkit.client import OnError
+from rerankkit._degrading import NOTICES, OUTAGES, Notices, OnError
 from rerankkit.emulator import Emulator
 from rerankkit.emulator.faults import Close, Fault, Hang, Status
 from rerankkit.emulator.settings import KEY as EMULATED

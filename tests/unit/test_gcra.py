@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerankkit.resilience._gcra import MOST_GAPS, NONE, SLACK, Amounts, Correction, Line, Lines, Rate, Reservation
-from rerankkit.resilience._lines_script import SCRIPT
+from rerankkit.resilience._limits.gcra import MOST_GAPS, NONE, SLACK, Amounts, Correction, Line, Lines, Rate, Reservation
+from rerankkit.resilience._limits.lines_script import SCRIPT
 
 ONE: Amounts = {"requests": 1, "tokens": 1}
 

@@ -30,6 +30,7 @@ from rerankkit.emulator import Emulator
 from rerankkit.errors import BudgetExceededError, CircuitOpenError, DeadlineExceededError, RerankError
 from rerankkit.money import Estimate
 from rerankkit.resilience import Fallback, Passthrough
+from rerankkit.resilience._limits import shared_lines
 from rerankkit.resilience.rate_limited import RateLimited
 from rerankkit.testing import FakeReranker
 from rerankkit.types import CacheUse
@@ -439,10 +440,8 @@ def test_what_cannot_be_right_is_refused(options: dict[str, Any], message: str, 
 def test_redis_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from rerankkit.resilience import _shared_lines
-
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.setattr(_shared_lines, "_load", _shared_lines._load.__wrapped__)
+    monkeypatch.setattr(shared_lines, "_load", shared_lines._load.__wrapped__)
     with pytest.raises(InvalidRequestError, match=r"pip install 'rerankkit\[redis\]'"):
         RateLimited(FakeReranker(), requests_per_second=1, redis_url="redis://localhost")
 

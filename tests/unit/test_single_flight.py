@@ -16,6 +16,7 @@ import pytest
 
 from helpers.caches import FailOpen, Scorer, by_text, shape, until, waiting
 from helpers.processes import fork
+from helpers.ways import run
 from rerankkit import BadRequestError, DeadlineExceededError, RateLimitError, ServerError
 from rerankkit._degrading import in_given_order
 from rerankkit._halting import HALT, Halt
@@ -124,6 +125,23 @@ def test_only_what_nobody_is_asking_for_is_sent(first: str, colour: str, callers
     assert (one.result().cache, other.result().cache) == (CacheUse(0, 2, 0.0), CacheUse(2, 1))
 
 
+def test_what_another_call_kept_while_this_one_looked_is_not_sent_again(colour: str) -> None:
+    class Overtaken(MemoryStore):
+        def get_many(self, keys: Any) -> Any:
+            found = super().get_many(keys)
+            if not overtaken:
+                overtaken.append(True)
+                cached.rerank("q", TEXTS[:15])
+            return found
+
+    overtaken: list[bool] = []
+    service = Scorer()
+    cached = Cached(service, Overtaken())
+    response = run(colour, cached, "rerank", "q", TEXTS)
+    assert service.sent == [TEXTS[:15], TEXTS[15:]]
+    assert response.cache == CacheUse(15, 5)
+
+
 @pytest.mark.parametrize("leader", ["sync", "async"])
 def test_who_waited_for_a_call_that_was_cancelled_asks_itself(leader: str, colour: str, callers: Any) -> None:
     service = Scorer()
@@ -202,8 +220,9 @@ def test_a_call_that_nobody_carries_on_is_waited_for_no_longer_than_it_had_time(
     with held(service):
         task = stopped.create_task(cached.arerank("q", TEXTS, timeout=0.3))
         stopped.run_until_complete(asyncio.sleep(0.05))
-    assert len(service.calls) == 1
-    assert len(several.call(colour, TEXTS).result()) == 20
+        calls = [several.call(colour, TEXTS) for _ in range(3)]
+        until(lambda: len(service.calls) == 2 and waiting(cached) == 2)
+    assert [len(call.result()) for call in calls] == [20, 20, 20]
     assert len(service.calls) == 2
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -265,7 +284,7 @@ def test_a_request_that_was_wrong_is_its_callers_alone(colour: str, callers: Any
 
 def test_failures_that_are_not_shared_do_not_put_callers_into_a_queue(colour: str, callers: Any) -> None:
     """The third time everybody asks for itself, at once."""
-    service = Scorer()
+    service = Scorer(latency=0.05)
     cached = Cached(service)
     several = callers(cached, 6)
     service.fail(BadRequestError("no"), times=100)

@@ -357,6 +357,19 @@ def test_a_connection_of_a_parent_that_python_did_not_see_fork_is_left_alone(
     store.close()
 
 
+def test_nothing_of_a_file_is_open_in_a_forked_child(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "scores.sqlite")
+    store.set_many(ITEMS)
+
+    def look() -> None:
+        assert store._connection is None
+        assert not any("sqlite" in str(found.readlink()) for found in Path("/proc/self/fd").iterdir() if found.exists())
+
+    assert fork(look).failure() == ""
+    assert store.get_many(list(ITEMS)) == ITEMS
+    store.close()
+
+
 def test_what_was_open_is_closed_with_the_object(tmp_path: Path) -> None:
     before = Held.now()
     for _ in range(10):
@@ -507,7 +520,7 @@ def test_importing_the_stores_brings_neither_redis_nor_sqlite() -> None:
 
 
 def test_without_redis_installed_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
+    for name in ("redis", "redis.retry", "redis.backoff"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InvalidRequestError, match=r"pip install 'rerankkit\[redis\]'"):
         RedisStore("redis://localhost")

@@ -87,16 +87,13 @@ def is_ranking(kind: object) -> bool:
 
 
 def hints(of: type[Any]) -> Mapping[str, object]:
-    """The types of what *of* is made of, by name; of what cannot be known here, nothing."""
+    """The types of what *of* is made of, by name."""
     return _hints(of)  # type: ignore[arg-type]  # classes are hashable
 
 
 @cache
 def _hints(of: type[Any]) -> Mapping[str, object]:
-    try:
-        return get_type_hints(of if is_dataclass(of) else inspect.getattr_static(of, "__init__"))
-    except NameError:
-        return {}
+    return get_type_hints(of if is_dataclass(of) else inspect.getattr_static(of, "__init__"))
 
 
 def choices(hint: object) -> tuple[object, ...]:

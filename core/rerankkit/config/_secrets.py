@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
+from urllib.parse import urlsplit
 
 from rerankkit import providers
 from rerankkit._described import SECRET
@@ -17,7 +18,10 @@ def refusal(description: object) -> InvalidRequestError | None:
         return None
     path, names = found
     way_out = f"set {' or '.join(names)} in the environment" if names else "it stays in the environment"
-    return InvalidRequestError(f"{path}: a key is not written down, and not shown here; leave it out: {way_out}")
+    place = f"{path}: " if path else ""
+    return InvalidRequestError(
+        f"{place}keys and passwords are not written down, and this one is not shown here; leave it out: {way_out}"
+    )
 
 
 def _secrets(description: object) -> Iterator[tuple[str, Sequence[str]]]:
@@ -34,8 +38,18 @@ def _secrets(description: object) -> Iterator[tuple[str, Sequence[str]]]:
             service = next((each for key, each in table.values() if key == "service"), None)
             yield from ((here, _names(service)) for here, (key, each) in table.items() if key in SECRET and each is not None)
             left += [(here, each) for here, (_, each) in table.items()]
+        elif isinstance(value, str) and holds_password(value):
+            yield path, ()
         elif isinstance(value, list | tuple):
             left += [(f"{path}[{index}]", each) for index, each in enumerate(cast("Sequence[object]", value))]
+
+
+def holds_password(text: str) -> bool:
+    """Whether *text* is an address with a password in it."""
+    try:
+        return "://" in text and urlsplit(text).password is not None
+    except ValueError:
+        return False
 
 
 def _names(service: object) -> Sequence[str]:

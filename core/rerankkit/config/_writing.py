@@ -10,7 +10,6 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from inspect import Parameter
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from rerankkit import providers
 from rerankkit._described import Described, parameters
@@ -29,6 +28,7 @@ from rerankkit.config._kinds import (
     takes_none,
     values,
 )
+from rerankkit.config._secrets import holds_password
 from rerankkit.errors import RerankError
 from rerankkit.provider import Provider
 from rerankkit.reranker import Reranker
@@ -114,22 +114,14 @@ def _scalar(value: bool | float | str, place: Place) -> bool | float | str:  # n
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _without_password(str(value), place)
+        if holds_password(value):
+            raise place.error("an address with a password is not written down: leave the password to the environment")
+        return str(value)
     if isinstance(value, int):
         return int(value)
     if not math.isfinite(value):
         raise place.error(f"{value!r} cannot be written down: it is no finite number")
     return float(value)
-
-
-def _without_password(text: str, place: Place) -> str:
-    try:
-        holds_one = "://" in text and urlsplit(text).password is not None
-    except ValueError:
-        return text
-    if holds_one:
-        raise place.error("an address with a password is not written down: leave the password to the environment")
-    return text
 
 
 def _pairs(table: Mapping[object, object], hint: object, place: Place) -> Iterator[tuple[str, object]]:

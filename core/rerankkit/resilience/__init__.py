@@ -5,20 +5,27 @@ from __future__ import annotations
 from rerankkit.resilience.budget import Budget
 from rerankkit.resilience.cached import Cached
 from rerankkit.resilience.concurrency_limited import ConcurrencyLimited
+from rerankkit.resilience.ensemble import Ensemble, FirstStage
 from rerankkit.resilience.fallback import Fallback
+from rerankkit.resilience.min_score import MinScore
 from rerankkit.resilience.passthrough import Passthrough
 from rerankkit.resilience.rate_limited import RateLimited
 from rerankkit.resilience.stores import MemoryStore, RedisStore, SQLiteStore, Store
+from rerankkit.resilience.windowed import Windowed
 
 __all__ = [
     "Budget",
     "Cached",
     "ConcurrencyLimited",
+    "Ensemble",
     "Fallback",
+    "FirstStage",
     "MemoryStore",
+    "MinScore",
     "Passthrough",
     "RateLimited",
     "RedisStore",
     "SQLiteStore",
     "Store",
+    "Windowed",
 ]

@@ -9,7 +9,7 @@ from rerankkit._io import IO
 from rerankkit._turns import call
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError, RateLimitError, RerankError, ServerError
 from rerankkit.reranker import Reranker
-from rerankkit.resilience._places import Place, Places
+from rerankkit.resilience._limits.places import Place, Places
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import D, RerankRequest, RerankResponse
 

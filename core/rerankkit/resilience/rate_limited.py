@@ -22,9 +22,15 @@ from rerankkit.errors import (
     RerankError,
 )
 from rerankkit.reranker import Reranker
-from rerankkit.resilience._gcra import NONE, Amounts, Rate, Reservation, Unit
-from rerankkit.resilience._own_lines import OwnLines
-from rerankkit.resilience._shared_lines import FROM_ENVIRONMENT, SharedLines, UnavailableError, find_url, may_hold_password
+from rerankkit.resilience._limits.gcra import NONE, Amounts, Rate, Reservation, Unit
+from rerankkit.resilience._limits.own_lines import OwnLines
+from rerankkit.resilience._limits.shared_lines import (
+    FROM_ENVIRONMENT,
+    SharedLines,
+    UnavailableError,
+    find_url,
+    may_hold_password,
+)
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import D, Document, RerankRequest, RerankResponse
 

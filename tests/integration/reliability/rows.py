@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-FORM = re.compile(r"[A-H]\d{1,2}")
+FORM = re.compile(r"[A-HW]\d{1,2}")
 
 
 @dataclass(frozen=True, order=True)

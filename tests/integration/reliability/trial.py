@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from helpers.canaries import TEXT, assert_silent, key_options, shown_of
+from helpers.compositions import prices_of
 from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of, wait_until
@@ -93,7 +94,7 @@ class Trial:
             if runner is not None and self.debug:
                 talk_of_everything(runner.get_loop())
             provider = self.service.make(url or self.name or self.stage.url, **{**key_options(self.service), **options})
-            client = Client(provider, timeout=timeout, retry=retry)
+            client = Client(provider, timeout=timeout, retry=retry, prices=prices_of(provider))
             warm(client)
             reranker = self.wrap(client)
             outcome = self._outcome(reranker, timeout, top_n, ranking)

@@ -80,7 +80,7 @@ class RedisStore(BaseStore):
         with self._lock:
             client, self._client = self._client, None
         if client is not None and self._process == os.getpid():
-            client.close()
+            client.connection_pool.disconnect()
 
     def _connected(self) -> Any:  # noqa: ANN401 -- redis.Redis, which is optional
         """This process's client: its parent's connections are the parent's."""
@@ -90,14 +90,19 @@ class RedisStore(BaseStore):
             return self._client
 
     def _connect(self) -> Any:  # noqa: ANN401 -- as above
-        """A client, which opens a connection when it is first used."""
-        return self._redis.Redis.from_url(
+        """A client, which opens a connection when it is first used.
+
+        It does not own its pool: one that does would close it when a child drops it, and wait there for ever for the
+        pool's lock, should one of the parent's threads have held that at the fork.
+        """
+        pool = self._redis.ConnectionPool.from_url(
             self._url,
             password=None if self._password is None else self._password.get_secret_value(),
             socket_timeout=self._timeout,
             socket_connect_timeout=self._timeout,
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
         )
+        return self._redis.Redis(connection_pool=pool)
 
 
 def _library() -> Any:  # noqa: ANN401 -- the module, which is optional

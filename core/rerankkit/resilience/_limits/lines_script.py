@@ -1,4 +1,4 @@
-"""What `_gcra.py` computes, in the language in which Redis does it at one stroke; a test holds one against the other."""
+"""What `gcra.py` computes, in the language in which Redis does it at one stroke; a test holds one against the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of `_gcra.py` in Redis, for limits that several processes share (extra: redis)."""
+"""The lines of `gcra.py` in Redis, for limits that several processes share (extra: redis)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rerankkit._io import IO
 from rerankkit._secret import Hidden, SecretValue, environment
 from rerankkit.deadline import Deadline
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
-from rerankkit.resilience._gcra import NONE, Amounts, Correction, Rate, Reservation
-from rerankkit.resilience._lines_script import SCRIPT
+from rerankkit.resilience._limits.gcra import NONE, Amounts, Correction, Rate, Reservation
+from rerankkit.resilience._limits.lines_script import SCRIPT
 
 FROM_ENVIRONMENT = "env"
 VARIABLE = "RERANKKIT_REDIS_URL"
@@ -86,7 +86,7 @@ class SharedLines:
     def close(self) -> None:
         """Close the connections of this process."""
         if self._client.pid == os.getpid():
-            self._client.redis.close()
+            self._client.redis.connection_pool.disconnect()
 
     def _reserve(self, reserved: Future[Reservation], amounts: Amounts, deadline: Deadline) -> Reservation:
         """What `reserve` answers, in a thread that may wait; also told to whoever does not wait for it any more."""
@@ -174,10 +174,17 @@ def _load() -> _Library:
     except ModuleNotFoundError as error:
         raise InvalidRequestError("redis_url needs the package redis: pip install 'rerankkit[redis]'") from error
     again = retry.Retry(backoff.NoBackoff(), 1)  # over a new connection, if Redis has closed the one that was kept
-    connect = partial(redis.Redis.from_url, retry=again)
+    connect = partial(_pooled, redis, retry=again)
     failures = redis.exceptions
     refusals = (failures.AuthenticationError, failures.AuthorizationError, failures.NoPermissionError)
     return _Library(connect, failures.RedisError, refusals)
+
+
+def _pooled(redis: Any, url: str, **options: object) -> Any:  # noqa: ANN401 -- the module and its client
+    """A client that does not own its pool: one that does would wait for the pool's lock for ever when a forked child drops
+    it, should one of the parent's threads have held that at the fork.
+    """
+    return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
 
 
 def find_url(given: object) -> SecretValue:

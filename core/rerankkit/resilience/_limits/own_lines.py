@@ -1,4 +1,4 @@
-"""The lines of `_gcra.py` in this process, for threads and tasks alike."""
+"""The lines of `gcra.py` in this process, for threads and tasks alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from rerankkit._forking import ForkLock
-from rerankkit.resilience._gcra import Amounts, Correction, Lines, Rate, Reservation
+from rerankkit.resilience._limits.gcra import Amounts, Correction, Lines, Rate, Reservation
 
 
 class OwnLines:

@@ -3,7 +3,7 @@
 A rate is a line of time on which *n* requests or tokens take ``n / rate`` seconds. A call reserves a stretch of it that
 nobody else has, and begins at its start, or before it by as much as the burst is larger than the call. So within any t
 seconds calls begin that take at most ``burst + rate * t`` together, where one call above the burst counts as the burst.
-The moment is handed in, on any clock; `_shared_lines.py` has the same in Redis' language.
+The moment is handed in, on any clock; `shared_lines.py` has the same in Redis' language.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""How `Windowed` cuts texts, and documents with them."""
