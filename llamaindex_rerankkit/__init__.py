@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 try:
+    from llamaindex_rerankkit.nodes import RerankedNode
     from llamaindex_rerankkit.postprocessor import RerankPostprocessor
     from llamaindex_rerankkit.services import CohereRerank, KendraRerank, PineconeRerank, VoyageRerank
 except ModuleNotFoundError as error:
@@ -12,4 +13,4 @@ except ModuleNotFoundError as error:
         "llamaindex_rerankkit needs llama-index-core: pip install 'rerankkit[llamaindex]'", name=error.name
     ) from error
 
-__all__ = ["CohereRerank", "KendraRerank", "PineconeRerank", "RerankPostprocessor", "VoyageRerank"]
+__all__ = ["CohereRerank", "KendraRerank", "PineconeRerank", "RerankPostprocessor", "RerankedNode", "VoyageRerank"]

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Self
 
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from llama_index_instrumentation import get_dispatcher
+from pydantic import BaseModel, ConfigDict
 
 import rerankkit
 from llamaindex_rerankkit.events import RerankDegradedEvent
+from llamaindex_rerankkit.nodes import RerankedNode
+from llamaindex_rerankkit.reporting import Call, Report, answer, reported
+from rerankkit._turns import label_of
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
 dispatcher = get_dispatcher(__name__)
@@ -24,12 +30,18 @@ dispatcher = get_dispatcher(__name__)
 class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     """What all postprocessors here do.
 
+    Closing one, by hand or by leaving a ``with`` block, closes its reranker.
+
     Attributes:
         metadata_mode: What of a node's metadata is ranked with its text; ``MetadataMode.EMBED`` is what embedding
             models saw. The default sends the text alone.
+        keep_retrieval_score: Give nodes back as `RerankedNode`s, which know the score they came with.
     """
 
+    model_config = ConfigDict(validate_assignment=True)
+
     metadata_mode: MetadataMode = MetadataMode.NONE
+    keep_retrieval_score: bool = False
 
     @classmethod
     def class_name(cls) -> str:
@@ -41,28 +53,27 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         """Who ranks."""
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
-        query, nodes = _query(query_bundle), list(nodes)
-        response = self._reranker().rerank(query, self._candidates(nodes), top_n=self.top_n, timeout=self.timeout)
-        return self._answered(nodes, response)
+        query, nodes = _checked(query_bundle), list(nodes)
+        candidates = self._candidates(nodes)
+        if not nodes:
+            return []
+        reranker = self._reranker()
+        with self._reported(reranker, query, nodes) as report:
+            response = reranker.rerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
+            return self._found(nodes, response, report)
 
     @dispatcher.span
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query, nodes = _query(query_bundle), list(nodes)
-        response = await self._reranker().arerank(query, self._candidates(nodes), top_n=self.top_n, timeout=self.timeout)
-        return self._answered(nodes, response)
-
-    def _answered(self, nodes: Sequence[NodeWithScore], response: rerankkit.RerankResponse[Any]) -> list[NodeWithScore]:
-        """What is returned, in new wrappers; where nobody ranked, nodes keep the first stage's scores."""
-        if response.status != "ok":
-            served_by, attempts = response.served_by, response.attempts
-            dispatcher.event(RerankDegradedEvent(status=response.status, served_by=served_by, attempts=attempts))
-        return [
-            NodeWithScore(node=node.node, score=node.score if result.skipped == "not_ranked" else result.relevance_score)
-            for result in self.kept(response)
-            for node in [nodes[result.index]]
-        ]
+        query, nodes = _checked(query_bundle), list(nodes)
+        candidates = self._candidates(nodes)
+        if not nodes:
+            return []
+        reranker = self._reranker()
+        with self._reported(reranker, query, nodes) as report:
+            response = await reranker.arerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
+            return self._found(nodes, response, report)
 
     def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[str | rerankkit.Document]:
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
@@ -75,13 +86,50 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
             for node in nodes
         ]
 
+    def _reported(
+        self, reranker: rerankkit.Reranker, query: QueryBundle, nodes: list[NodeWithScore]
+    ) -> AbstractContextManager[Report]:
+        label = label_of(reranker)
+        model_name = label.partition(":")[2] or label
+        return reported(Call(query, nodes, self.top_n or len(nodes), model_name), self.callback_manager)
 
-def _query(query_bundle: QueryBundle | None) -> str:
+    def _found(
+        self, nodes: Sequence[NodeWithScore], response: rerankkit.RerankResponse[str | rerankkit.Document], report: Report
+    ) -> list[NodeWithScore]:
+        if response.status != "ok":
+            served_by, attempts = response.served_by, response.attempts
+            dispatcher.event(RerankDegradedEvent(status=response.status, served_by=served_by, attempts=attempts))
+        report.nodes = [self._scored(nodes[result.index], result) for result in self.kept(response)]
+        report.tags = answer(response)
+        return report.nodes
+
+    def _scored(self, given: NodeWithScore, result: rerankkit.RankedDocument[str | rerankkit.Document]) -> NodeWithScore:
+        """The same node in a new wrapper; where nobody ranked, with the first stage's score."""
+        score = given.score if result.skipped == "not_ranked" else result.relevance_score
+        if self.keep_retrieval_score and not isinstance(given, RerankedNode):
+            return RerankedNode(node=given.node, score=score, retrieval_score=given.score)
+        if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes ten times as long
+            return NodeWithScore(node=given.node, score=score)
+        return given.model_copy(update={"score": score})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without connections and callbacks; what else cannot be pickled is told, where BaseComponent leaves it out."""
+        state = BaseModel.__getstate__(self)
+        private: dict[str, Any] = state.get("__pydantic_private__") or {}
+        fields = {**state["__dict__"], "callback_manager": CallbackManager()}
+        return {**state, "__dict__": fields, "__pydantic_private__": dict.fromkeys(private)}
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """With the same callbacks: those of a copy would be told what nobody hears."""
+        return super().__deepcopy__({**(memo or {}), id(self.callback_manager): self.callback_manager})
+
+
+def _checked(query_bundle: QueryBundle | None) -> QueryBundle:
     if query_bundle is None:
         raise rerankkit.InvalidRequestError(
             "there is no query to rank by: call postprocess_nodes(nodes, query_str=...) or pass a query_bundle"
         )
-    return query_bundle.query_str
+    return query_bundle
 
 
 class RerankPostprocessor(RerankerSettings, BaseRerankPostprocessor):

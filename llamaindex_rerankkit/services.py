@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from pydantic import model_validator
+
 from llamaindex_rerankkit.postprocessor import BaseRerankPostprocessor
+from rerankkit.errors import InvalidRequestError
 from rerankkit.settings import CohereSettings, KendraSettings, PineconeSettings, VoyageSettings
 
 
 class CohereRerank(CohereSettings, BaseRerankPostprocessor):
     """Reranks with Cohere: ``CohereRerank(model="rerank-v3.5", top_n=3)``; key from CO_API_KEY or COHERE_API_KEY."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _know_max_retries(cls, given: object) -> object:
+        if "max_retries" in _options(given):
+            raise InvalidRequestError("there is no max_retries: pass retry=Retry(attempts=...), which counts all requests")
+        return given
+
 
 class VoyageRerank(VoyageSettings, BaseRerankPostprocessor):
-    """Reranks with Voyage AI / MongoDB: ``VoyageRerank(model="rerank-2.5", top_n=3)``; key from VOYAGE_API_KEY."""
+    """Reranks with Voyage AI / MongoDB: ``VoyageRerank(model="rerank-2.5", top_n=3)``; key from VOYAGE_API_KEY.
+
+    Attributes:
+        top_k: Another name of `top_n`, for those who come from VoyageAIRerank.
+    """
+
+    if TYPE_CHECKING:
+        top_k: int | None = None
+    else:
+
+        @property
+        def top_k(self) -> int | None:
+            return self.top_n
+
+        @top_k.setter
+        def top_k(self, top_k: int | None) -> None:
+            self.top_n = top_k
+
+    @model_validator(mode="before")
+    @classmethod
+    def _call_it_top_n(cls, given: object) -> object:
+        if "top_k" in _options(given):
+            return _renamed(_options(given), "top_k", "top_n")
+        return given
 
 
 class PineconeRerank(PineconeSettings, BaseRerankPostprocessor):
@@ -20,3 +56,14 @@ class PineconeRerank(PineconeSettings, BaseRerankPostprocessor):
 
 class KendraRerank(KendraSettings, BaseRerankPostprocessor):
     """Reranks with Amazon Kendra: ``KendraRerank(plan_id=..., top_n=3)``; AWS credentials as botocore finds them."""
+
+
+def _options(given: object) -> dict[str, object]:
+    """What a class is made of, if it is not made of another object."""
+    return cast("dict[str, object]", given) if isinstance(given, dict) else {}
+
+
+def _renamed(given: Mapping[str, object], old: str, new: str) -> dict[str, object]:
+    if new in given:
+        raise InvalidRequestError(f"{old} is another name of {new}: pass one of them")
+    return {(new if name == old else name): value for name, value in given.items()}

@@ -7,7 +7,6 @@ can be told stands here once.  A test holds each against the arguments of its pr
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -25,7 +24,9 @@ from pydantic import (
 )
 
 from rerankkit import providers
+from rerankkit._closing import Closing
 from rerankkit._degrading import OnError
+from rerankkit._described import SECRET, parameters
 from rerankkit._library import Transport
 from rerankkit.client import Client
 from rerankkit.config import from_config
@@ -129,8 +130,8 @@ class RankingSettings(Settings):
     on_error: OnError = "raise"
 
 
-class RerankerSettings(RankingSettings):
-    """Any reranker.
+class RerankerSettings(RankingSettings, Closing):
+    """Any reranker; closing this closes it.
 
     Attributes:
         reranker: ``"cohere:rerank-v3.5"``, a description as `rerankkit.config` takes it, a `rerankkit.Client`, or any
@@ -172,14 +173,30 @@ class RerankerSettings(RankingSettings):
             self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
         return self._connected[2]
 
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both hold the same reranker."""
+        self._connected = other._connected
+
+    def close(self) -> None:
+        """Close the reranker."""
+        reranker = self._reranker()
+        if isinstance(reranker, Closing):
+            reranker.close()
+
+    async def aclose(self) -> None:
+        """Close the reranker, also what the running event loop opened."""
+        reranker = self._reranker()
+        if isinstance(reranker, Closing):
+            await reranker.aclose()
+
 
 def _is_same(one: object, other: object) -> bool:
     """Whether both are one object, or descriptions that say the same."""
     return one is other or (isinstance(other, str | Mapping) and one == other)
 
 
-class ServiceSettings(RankingSettings):
-    """The client of one service.
+class ServiceSettings(RankingSettings, Closing):
+    """The client of one service; closing this closes it.
 
     Attributes:
         concurrency: Requests under way at a time for one call whose documents need several.
@@ -199,10 +216,10 @@ class ServiceSettings(RankingSettings):
 
     _client: tuple[object, Client] | None = PrivateAttr(default=None)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Say at once what the service would refuse; of a change, at the next call: two may belong together."""
+        super().model_post_init(context)
         self.client()
-        return self
 
     def _reranker(self) -> Reranker:
         return self.client()
@@ -210,17 +227,28 @@ class ServiceSettings(RankingSettings):
     def client(self) -> Client:
         """The client for these settings; another one once they have changed."""
         provider_class = providers.load(self.provider)
-        options = {name: getattr(self, name) for name in inspect.signature(provider_class).parameters}
+        options = {name: getattr(self, name) for name in parameters(provider_class)}
         own: dict[str, Any] = {name: getattr(self, name) for name in ("concurrency", "retry", "transport", "on_error")}
         if self._client is None or self._client[0] != (options, own):
             self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
         return self._client[1]
 
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both have the same settings."""
+        self._client = other._client
+
+    def close(self) -> None:
+        """Close what blocking calls opened; the object cannot be used after."""
+        self.client().close()
+
+    async def aclose(self) -> None:
+        """Close what blocking calls and the running event loop opened; the object cannot be used after."""
+        await self.client().aclose()
+
     def __getstate__(self) -> dict[Any, Any]:
         """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""
         state: dict[Any, Any] = super().__getstate__()
-        own = {**state["__dict__"], **({"aws_access_key_id": None} if "aws_access_key_id" in state["__dict__"] else {})}
-        fields = {name: None if isinstance(value, SecretStr) else value for name, value in own.items()}
+        fields = {name: None if name in SECRET else value for name, value in state["__dict__"].items()}
         private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
         return {**state, "__dict__": fields, "__pydantic_private__": private}
 
@@ -236,7 +264,7 @@ class CohereSettings(ServiceSettings):
     rank_fields: list[str] | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = None
-    relevant_spans: bool | dict[str, float] | None = None
+    relevant_spans: bool | dict[str, int | float] | None = None  # pydantic would make a float of max_spans
     return_documents: bool = False
     max_chunks_per_doc: int | None = None
     client_name: str | None = None

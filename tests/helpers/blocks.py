@@ -29,7 +29,7 @@ class Block:
 
     def run(self) -> list[str]:
         """What it prints; errors show the page's own line."""
-        program = compile("\n" * self.line + self.source, str(self.page), "exec")
+        program = compile("\n" * self.line + self.source, str(self.page), "exec", dont_inherit=True)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(program, {"__name__": "__main__"})  # noqa: S102 -- the pages are this project's own
         return printed.getvalue().splitlines()

@@ -79,10 +79,15 @@ def recorder(answer: Answer) -> Iterator[Recorder]:
             self.end_headers()
             self.wfile.write(reply.content)
 
+        do_GET = do_POST  # noqa: N815 -- as above
+
         def log_message(self, *args: object) -> None:
             pass
 
-    with _served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 256  # of many connections at once, five may wait by default, and others are reset
+
+    with _served(Server(("127.0.0.1", 0), Handler)) as url:
         recorded.url = url
         yield recorded
 

@@ -25,6 +25,7 @@ def _pointed_at_the_emulator(emulator: Emulator, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.filterwarnings("ignore:ServiceManager is deprecated")  # workflows before llama-index-core 0.14 use it
 @pytest.mark.usefixtures("_pointed_at_the_emulator")
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_a_block_runs_and_prints_what_it_says(block: Block) -> None:
@@ -40,7 +41,7 @@ def test_a_block_of_tests_passes(block: Block, pytester: pytest.Pytester) -> Non
 
 
 def test_the_pages_have_blocks() -> None:
-    pages = {"README.md", "guide.md", "reliability.md", "resilience.md", "testing.md"}
+    pages = {"README.md", "guide.md", "langchain.md", "llamaindex.md", "reliability.md", "resilience.md", "testing.md"}
     assert {block.page.name for block in (*BLOCKS, *TESTS)} == pages
     assert len(TESTS) == 6
 

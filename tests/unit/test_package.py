@@ -27,8 +27,10 @@ EXPORTS = {
         RerankError RerankRequest RerankResponse Reranker Retry SQLiteStore ServerError Span Threshold Usage Voyage
         Windowed __version__ connect from_config load_config tagged to_config
     """,
-    langchain_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankCompressor VoyageRerank",
-    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor VoyageRerank",
+    langchain_rerankkit: """
+        CohereRerank KendraRerank PineconeRerank RerankCompressor RerankInput RerankRetriever RerankTransformer VoyageRerank
+    """,
+    llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor RerankedNode VoyageRerank",
 }
 
 
