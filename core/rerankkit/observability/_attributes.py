@@ -159,7 +159,7 @@ def failure(error: BaseException) -> Outcome:
         "rerankkit.request_ids": [tidy(request_id)] if request_id else None,
         "rerankkit.attempts": _turns(error.history) if isinstance(error, RerankError) else None,
     }
-    facts = {"status": status, "request id": request_id, "attempts": sent}
+    facts = {"status": status, "request id": request_id, "attempts": sent if sent != 1 else None}
     told = ", ".join(f"{fact} {tidy(str(value))}" for fact, value in facts.items() if value)
     return Outcome(_known(found), error_type=name, failed=True, why=f"{name} ({told})" if told else name)
 
