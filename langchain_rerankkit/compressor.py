@@ -7,29 +7,55 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import model_validator
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
+from pydantic import ConfigDict, model_validator
+from typing_extensions import TypedDict, override
 
 import rerankkit
+from langchain_rerankkit import _runs, _spans
+from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
+from rerankkit._checks import check_top_n
+from rerankkit.config import to_config
+from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
 
-class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
+class RerankInput(TypedDict):
+    """What a compressor is invoked with."""
+
+    query: str
+    documents: Sequence[Document]
+
+
+class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSerializable[RerankInput, list[Document]]):
     """What all compressors here do.
+
+    They are Runnables, too: ``{"query": ..., "documents": ...}`` in, documents out, with ``top_n=`` as an option of a call.
+    Each call is one run, below that of its caller.
 
     Attributes:
         score_key: The metadata key of the score; None there means that the document was not scored.
         status_key: The metadata key of the answer's status, such as ``"degraded"``, which is there only if the first choice
             did not rank; None: it is told nowhere.
         first_stage_score_key: The metadata key of the first-stage score, which Kendra takes into account.
+        spans_key: The metadata key of the relevant spans, where the service reports them: ``start`` and ``end`` in code
+            points of the text as it was, and ``score``; best first.
+        cut_to_spans: Whether the copies hold the relevant spans alone; a document without any keeps its text.
     """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
     score_key: str = "relevance_score"
     status_key: str | None = "rerank_status"
     first_stage_score_key: str | None = None
+    spans_key: str = "relevant_spans"
+    cut_to_spans: bool = False
 
     @model_validator(mode="after")
     def _know_the_text(self) -> Self:
@@ -37,35 +63,120 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
             raise rerankkit.InvalidRequestError("a document's page_content is the field 'text' here: name that instead")
         return self
 
+    @model_validator(mode="after")
+    def _know_the_spans(self) -> Self:
+        if not self.cut_to_spans:
+            return self
+        if hasattr(self, "provider") and not getattr(self, "relevant_spans", None):
+            raise rerankkit.InvalidRequestError(
+                "cut_to_spans needs spans to be asked for: CohereRerank(model='rerank-v5.0-fast', relevant_spans=True)"
+            )
+        if self.title_key is not None or set(self._field_names()) - {"text"}:
+            raise rerankkit.InvalidRequestError(
+                "cut_to_spans cuts what was ranked, which must be the text alone: leave out title_key, metadata_fields and "
+                "rank_fields"
+            )
+        return self
+
     @abstractmethod
     def _reranker(self) -> rerankkit.Reranker:
         """Who ranks."""
 
+    @abstractmethod
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other* where that makes no difference."""
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Yes: `langchain_core.load.dumps` writes it down, without its keys."""
+        return True
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What `dumps` could not write down by itself."""
+        retry: Retry | None = getattr(self, "retry", None)
+        return {} if retry is None else {"retry": asdict(retry)}
+
     def compress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks | None = None,
-    ) -> Sequence[Document]:
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
         """The documents, most relevant first, as copies with their score in the metadata.
 
         Raises:
             rerankkit.RerankError: See `rerankkit.BaseReranker.rerank`.
         """
-        documents = list(documents)
-        response = self._reranker().rerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
-        return self._answered(documents, response)
+        return self._run(documents, query, _runs.config_for(callbacks), self.top_n)
 
     async def acompress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks | None = None,
-    ) -> Sequence[Document]:
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """The same in the running event loop."""
+        return await self._arun(documents, query, _runs.config_for(callbacks), self.top_n)
+
+    @override
+    def invoke(self, input: RerankInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """The same as `compress_documents`.
+
+        Args:
+            input: The query and the documents.
+            config: As for any Runnable.
+            **kwargs: ``top_n``, for this call.
+        """
+        query, documents = _parts(input)
+        return self._run(documents, query, ensure_config(config), self._top_n_of(kwargs))
+
+    @override
+    async def ainvoke(self, input: RerankInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """The same in the running event loop."""
+        query, documents = _parts(input)
+        return await self._arun(documents, query, ensure_config(config), self._top_n_of(kwargs))
+
+    @override
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[RerankInput, list[Document]]:
+        """The same with fields that a call's configuration may set; connections are shared where the service stays one."""
+        super().configurable_fields(**kwargs)  # which knows what may be configured
+        return Configurable(default=self, fields=kwargs)
+
+    def _run(self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None) -> list[Document]:
+        # what all ways in come to: one call, which is one run
+        documents = list(documents)
+        reranker = self._reranker()
+        run = _runs.start(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
+        try:
+            response = reranker.rerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            found = self._answered(documents, response)
+        except BaseException as error:
+            _runs.fail(run, error)
+            raise
+        _runs.end(run, found, _runs.response_facts(response, len(found)))
+        return found
+
+    async def _arun(
+        self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None
+    ) -> list[Document]:
         """The same in the running event loop."""
         documents = list(documents)
-        response = await self._reranker().arerank(query, self._candidates(documents), top_n=self.top_n, timeout=self.timeout)
-        return self._answered(documents, response)
+        reranker = self._reranker()
+        run = await _runs.astart(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
+        try:
+            response = await reranker.arerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            found = self._answered(documents, response)
+        except BaseException as error:
+            await _runs.afail(run, error)
+            raise
+        await _runs.aend(run, found, _runs.response_facts(response, len(found)))
+        return found
+
+    def _top_n_of(self, options: Mapping[str, Any]) -> int | None:
+        unknown = options.keys() - {"top_n"}
+        if unknown:
+            raise rerankkit.InvalidRequestError(f"invoke() has no option {min(unknown)!r}: it takes top_n")
+        return check_top_n(options["top_n"]) if "top_n" in options else self.top_n
+
+    def _answered(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
+        """Copies of what is returned, which say how it was ranked."""
+        status = {} if response.status == "ok" or self.status_key is None else {self.status_key: response.status}
+        return [self._marked(documents[result.index], result, status) for result in self.kept(response)]
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
@@ -89,19 +200,41 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor):
                 "leave it out where there is none"
             ) from None
 
-    def _answered(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
-        """Copies of what is returned, which say how it was ranked."""
-        status = {} if response.status == "ok" or self.status_key is None else {self.status_key: response.status}
-        return [
-            self._marked(documents[result.index], {self.score_key: result.relevance_score, **status})
-            for result in self.kept(response)
-        ]
+    def _marked(self, document: Document, result: rerankkit.RankedDocument[Any], status: Mapping[str, object]) -> Document:
+        """A copy with its score, *status* and spans, and without a status that it may have from an earlier call."""
+        before = {name: value for name, value in document.metadata.items() if name != self.status_key}
+        metadata = {**before, self.score_key: result.relevance_score, **status}
+        if not result.spans:
+            return document.model_copy(update={"metadata": metadata})
+        metadata[self.spans_key] = _spans.offsets(result.spans)
+        text = _spans.cut(document.page_content, result.spans) if self.cut_to_spans else document.page_content
+        return document.model_copy(update={"page_content": text, "metadata": metadata})
 
-    def _marked(self, document: Document, marks: Mapping[str, object]) -> Document:
-        """A copy with *marks*, and without a status that it may have from an earlier call."""
-        metadata = {name: value for name, value in document.metadata.items() if name != self.status_key}
-        return document.model_copy(update={"metadata": {**metadata, **marks}})
+
+def _parts(given: RerankInput) -> tuple[str, Sequence[Document]]:
+    if not isinstance(given, Mapping) or not {"query", "documents"} <= given.keys():
+        keys = sorted(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
+        raise rerankkit.InvalidRequestError(f"a reranker is invoked with {{'query': ..., 'documents': ...}}, got {keys}")
+    return given["query"], given["documents"]
 
 
 class RerankCompressor(RerankerSettings, BaseRerankCompressor):
     """Reranks with any reranker: ``RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3)``, or a composition."""
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """The reranker as `rerankkit.config` describes it, if it can."""
+        return {"reranker": self._description()}
+
+    @override
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """For LangChain's `dumps`; a reranker that cannot be described is not written down."""
+        return super().to_json() if self._description() else self.to_json_not_implemented()
+
+    def _description(self) -> Mapping[str, object] | str | None:
+        if isinstance(self.reranker, str | Mapping):
+            return self.reranker
+        try:
+            return to_config(self.reranker)
+        except rerankkit.InvalidRequestError:
+            return None

@@ -21,6 +21,8 @@ FOREIGN = (
     "COHERE_",
     "VOYAGE_",
     "PINECONE_",
+    "LANGSMITH_",
+    "LANGCHAIN_",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",

@@ -173,6 +173,10 @@ class RerankerSettings(RankingSettings, Closing):
             self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
         return self._connected[2]
 
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both hold the same reranker."""
+        self._connected = other._connected
+
     def close(self) -> None:
         """Close the reranker."""
         reranker = self._reranker()
@@ -229,6 +233,10 @@ class ServiceSettings(RankingSettings, Closing):
             self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
         return self._client[1]
 
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both have the same settings."""
+        self._client = other._client
+
     def close(self) -> None:
         """Close what blocking calls opened; the object cannot be used after."""
         self.client().close()
@@ -256,7 +264,7 @@ class CohereSettings(ServiceSettings):
     rank_fields: list[str] | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = None
-    relevant_spans: bool | dict[str, float] | None = None
+    relevant_spans: bool | dict[str, int | float] | None = None  # pydantic would make a float of max_spans
     return_documents: bool = False
     max_chunks_per_doc: int | None = None
     client_name: str | None = None

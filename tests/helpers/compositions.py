@@ -8,21 +8,16 @@ from rerankkit import BaseReranker, Client, Price, Provider
 from rerankkit.resilience import (
     Budget,
     Cached,
+    CircuitBreaker,
     ConcurrencyLimited,
     Ensemble,
     Fallback,
+    Hedged,
     MinScore,
     Passthrough,
     RateLimited,
     Windowed,
 )
-
-CircuitBreaker = ConcurrencyLimited
-
-
-def Hedged(a, b=None, delay=0):
-    return Fallback(a, *([b] if b else []))
-
 
 Wrap = Callable[[Client], BaseReranker]
 

@@ -41,7 +41,7 @@ def test_a_block_of_tests_passes(block: Block, pytester: pytest.Pytester) -> Non
 
 
 def test_the_pages_have_blocks() -> None:
-    pages = {"README.md", "guide.md", "llamaindex.md", "reliability.md", "resilience.md", "testing.md"}
+    pages = {"README.md", "guide.md", "langchain.md", "llamaindex.md", "reliability.md", "resilience.md", "testing.md"}
     assert {block.page.name for block in (*BLOCKS, *TESTS)} == pages
     assert len(TESTS) == 6
 

@@ -23,6 +23,7 @@ from rerankkit import (
     to_config,
 )
 from rerankkit.emulator import Emulator
+from rerankkit.emulator.faults import Latency, Status
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 DESCRIPTIONS = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)]
@@ -81,7 +82,7 @@ def test_code_and_data_say_the_same(name: str) -> None:
 def test_a_slow_answer_is_overtaken(chatbot: BaseReranker, emulator: Emulator, colour: str) -> None:
     for number in range(10):  # a tenth of a hedge each
         run(colour, chatbot, "rerank", f"question {number}", TEXTS)
-    emulator.inject("latency", seconds=1.4, times=1)
+    emulator.inject(Latency(seconds=1.4, times=1))
     response = run(colour, chatbot, "rerank", "ferry timetable", TEXTS)
     assert response.status == "ok"
     assert response.served_by == "cohere:rerank-v3.5"
@@ -90,7 +91,7 @@ def test_a_slow_answer_is_overtaken(chatbot: BaseReranker, emulator: Emulator, c
 
 
 def test_an_outage_of_the_first_service_is_not_seen(chatbot: BaseReranker, emulator: Emulator, colour: str) -> None:
-    emulator.inject("status", service="cohere", status=503)
+    emulator.inject(Status(service="cohere", status=503))
     for number in range(15):
         response = run(colour, chatbot, "rerank", f"ferry timetable {number}", TEXTS)
         assert (response.status, response.served_by) == ("degraded", "voyage:rerank-2.5")
@@ -100,16 +101,16 @@ def test_an_outage_of_the_first_service_is_not_seen(chatbot: BaseReranker, emula
 
 
 def test_an_outage_of_both_gives_the_order_that_was_there(chatbot: BaseReranker, emulator: Emulator, colour: str) -> None:
-    emulator.inject("status", status=503)
+    emulator.inject(Status(status=503))
     response = run(colour, chatbot, "rerank", "ferry timetable", TEXTS, top_n=2)
     assert response.documents == TEXTS[:2]
     assert (response.status, response.served_by) == ("degraded", "passthrough")
     assert [turn.reranker for turn in response.attempts] == ["cohere:rerank-v3.5", "voyage:rerank-2.5", "passthrough"]
 
 
-def test_a_wrong_key_is_raised(monkeypatch: pytest.MonkeyPatch, colour: str) -> None:
-    monkeypatch.setenv("CO_API_KEY", "a-key-that-nobody-knows")
-    with as_data("chatbot") as chatbot, pytest.raises(AuthenticationError):
+def test_a_wrong_key_is_raised(chatbot: BaseReranker, emulator: Emulator, colour: str) -> None:
+    emulator.configure(keys=["another-key"])
+    with pytest.raises(AuthenticationError):
         run(colour, chatbot, "rerank", "ferry timetable", TEXTS)
 
 
@@ -117,7 +118,7 @@ def test_a_wrong_key_is_raised(monkeypatch: pytest.MonkeyPatch, colour: str) -> 
 
 
 def test_a_hiccup_costs_no_result(batch: BaseReranker, emulator: Emulator, colour: str) -> None:
-    emulator.inject("status", service="voyage", status=503, times=2)
+    emulator.inject(Status(service="voyage", status=503, times=2))
     response = run(colour, batch, "rerank", "ferry timetable", TEXTS)
     assert response.status == "ok"
     assert response.usage.requests == 3
@@ -128,7 +129,7 @@ def test_a_job_that_is_started_again_pays_for_what_is_new(batch: BaseReranker, e
     with as_data("batch") as again:
         response = run(colour, again, "rerank", "ferry timetable", [*TEXTS, "ferry fares"])
     assert (response.cache.hits, response.cache.misses) == (3, 1)
-    assert [len(request.json["documents"]) for request in emulator.requests("voyage")] == [3, 1]
+    assert [len(request.body["documents"]) for request in emulator.requests("voyage")] == [3, 1]
 
 
 def test_a_job_stops_before_it_costs_too_much(emulator: Emulator, colour: str) -> None:
@@ -158,7 +159,7 @@ def test_a_spent_budget_costs_one_tenant_the_ranking_and_nobody_an_error(emulato
 def test_an_outage_gives_the_tenants_the_order_that_was_there(
     tenant: BaseReranker, emulator: Emulator, colour: str, status: int
 ) -> None:
-    emulator.inject("status", status=status)
+    emulator.inject(Status(status=status))
     response = run(colour, tenant, "rerank", "ferry timetable", TEXTS)
     assert (response.documents, response.status) == (TEXTS, "degraded")
     kind = RateLimitError if status == 429 else ServerError

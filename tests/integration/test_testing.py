@@ -150,7 +150,7 @@ def test_the_environment_is_given_back():
 def test_the_fixtures_work_in_a_pytest_of_their_own(pytester: pytest.Pytester, where: str, options: tuple[str, ...]) -> None:
     pytester.makepyfile(test_it=FIXTURES)
     pytester.makeini(f"[pytest]\nfilterwarnings = error\nrerankkit_emulator = {where}\n")
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=23)
+    pytester.runpytest_subprocess("-p", "no:asyncio", *options).assert_outcomes(passed=23)
 
 
 def test_a_misspelt_place_is_told(pytester: pytest.Pytester) -> None:

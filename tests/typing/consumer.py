@@ -127,7 +127,7 @@ def langchain_takes_plain_keys_and_any_reranker(client: Client) -> list[BaseDocu
         langchain_rerankkit.RerankCompressor(reranker=client, score_key="score"),
         langchain_rerankkit.RerankCompressor(reranker="voyage:rerank-2.5"),
     ]
-    assert_type(compressors[0].compress_documents([LangChainDocument("a")], "q"), Sequence[LangChainDocument])
+    assert_type(compressors[0].compress_documents([LangChainDocument("a")], "q"), list[LangChainDocument])
     return [*compressors]
 
 

@@ -19,15 +19,17 @@ ROOT = Path(__file__).parents[2]
 EXPORTS = {
     rerankkit: """
         APIConnectionError Account Attempt AuthenticationError BM25 BadRequestError BaseReranker Budget
-        BudgetExceededError CacheUse Cached Calibration CircuitOpenError Client Cohere ConcurrencyLimited
-        ConflictError CreatedPlan DeadlineExceededError Document Ensemble Estimate Fallback FirstStage
-        InvalidRequestError InvalidResponseError Kendra KendraPlans Ledger Limits MemoryStore MinScore Model
-        NotFoundError Passthrough PaymentRequiredError PermissionDeniedError Pinecone Plan PlanSummary Price Provider
-        ProviderError RankedDocument RateLimitError RateLimited RedisStore RequestTooLargeError RerankError
-        RerankRequest RerankResponse Reranker Retry SQLiteStore ServerError Span Threshold Usage Voyage Windowed
-        __version__ connect from_config load_config tagged to_config
+        BudgetExceededError CacheUse Cached Calibration CircuitBreaker CircuitOpenError Client Cohere
+        ConcurrencyLimited ConflictError CreatedPlan DeadlineExceededError Document Ensemble Estimate Fallback
+        FirstStage Hedged InvalidRequestError InvalidResponseError Kendra KendraPlans Ledger Limits MemoryStore
+        MinScore Model NotFoundError Passthrough PaymentRequiredError PermissionDeniedError Pinecone Plan PlanSummary
+        Price Provider ProviderError RankedDocument RateLimitError RateLimited RedisStore RequestTooLargeError
+        RerankError RerankRequest RerankResponse Reranker Retry SQLiteStore ServerError Span Threshold Usage Voyage
+        Windowed __version__ connect from_config load_config tagged to_config
     """,
-    langchain_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankCompressor VoyageRerank",
+    langchain_rerankkit: """
+        CohereRerank KendraRerank PineconeRerank RerankCompressor RerankInput RerankRetriever RerankTransformer VoyageRerank
+    """,
     llamaindex_rerankkit: "CohereRerank KendraRerank PineconeRerank RerankPostprocessor RerankedNode VoyageRerank",
 }
 

@@ -1,0 +1,55 @@
+"""What holds a compressor, or what one can be made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from langchain_core.documents import BaseDocumentCompressor
+from pydantic import BaseModel, ConfigDict, InstanceOf, PrivateAttr
+
+from langchain_rerankkit.compressor import RerankCompressor
+from rerankkit._closing import Closing
+from rerankkit.reranker import Reranker
+
+
+class Compressing(BaseModel, Closing):
+    """Closing it closes its compressor.
+
+    Attributes:
+        reranker: A compressor of this package or of another, or whatever `RerankCompressor` takes.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+    reranker: InstanceOf[BaseDocumentCompressor] | Reranker | Mapping[str, object] | str
+
+    _made: tuple[object, BaseDocumentCompressor] | None = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Connect, if a string says to what."""
+        super().model_post_init(context)
+        self.compressor()
+
+    def compressor(self) -> BaseDocumentCompressor:
+        """Who reranks."""
+        if self._made is None or self._made[0] is not self.reranker:
+            given = self.reranker
+            self._made = (given, given if isinstance(given, BaseDocumentCompressor) else RerankCompressor(reranker=given))
+        return self._made[1]
+
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both hold the same reranker."""
+        self._made = other._made
+
+    def close(self) -> None:
+        """Close the compressor."""
+        compressor = self.compressor()
+        if isinstance(compressor, Closing):
+            compressor.close()
+
+    async def aclose(self) -> None:
+        """Close the compressor, also what the running event loop opened."""
+        compressor = self.compressor()
+        if isinstance(compressor, Closing):
+            await compressor.aclose()

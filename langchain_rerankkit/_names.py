@@ -1,0 +1,65 @@
+"""The names by which users of other rerankers know an option, as further names of ours.
+
+A type checker sees fields, so that it accepts them in constructors; there are none, but another way to read ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from pydantic import BaseModel, SecretStr, model_validator
+
+from rerankkit.errors import InvalidRequestError
+
+
+class Names(BaseModel):
+    """Fields under further names."""
+
+    further_names: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_further_names(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        options = cast("dict[str, Any]", given)
+        for name in options.keys() & cls.further_names.keys():
+            if cls.further_names[name] in options:
+                raise InvalidRequestError(f"{name} is another name of {cls.further_names[name]}: pass one of them")
+        return {cls.further_names.get(name, name): value for name, value in options.items()}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            known = type(self).further_names.get(name)
+            return getattr(self, known) if known else super().__getattr__(name)
+
+
+class CohereNames(Names):
+    """Those of langchain-cohere's CohereRerank."""
+
+    further_names: ClassVar[Mapping[str, str]] = {"cohere_api_key": "api_key", "user_agent": "client_name"}
+
+    if TYPE_CHECKING:
+        cohere_api_key: SecretStr | str | None = None
+        user_agent: str | None = None
+
+
+class VoyageNames(Names):
+    """Those of langchain-voyageai's VoyageAIRerank."""
+
+    further_names: ClassVar[Mapping[str, str]] = {"voyage_api_key": "api_key", "top_k": "top_n"}
+
+    if TYPE_CHECKING:
+        voyage_api_key: SecretStr | str | None = None
+        top_k: int | None = None
+
+
+class PineconeNames(Names):
+    """Those of langchain-pinecone's PineconeRerank."""
+
+    further_names: ClassVar[Mapping[str, str]] = {"pinecone_api_key": "api_key"}
+
+    if TYPE_CHECKING:
+        pinecone_api_key: SecretStr | str | None = None
