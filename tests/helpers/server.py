@@ -85,7 +85,7 @@ def recorder(answer: Answer) -> Iterator[Recorder]:
             pass
 
     class Server(ThreadingHTTPServer):
-        request_queue_size = 256  # connections that come at once; beyond it they wait a second and more
+        request_queue_size = 256  # of many connections at once, five may wait by default, and others are reset
 
     with _served(Server(("127.0.0.1", 0), Handler)) as url:
         recorded.url = url
