@@ -116,15 +116,10 @@ class _Blocking:
 
     async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
         halt = Halt(HALT.get())
-        *others, last = jobs
-        executor = ThreadPoolExecutor(max(1, len(others)), thread_name_prefix="rerankkit")
+        executor = ThreadPoolExecutor(len(jobs), thread_name_prefix="rerankkit")
         try:
-            futures = _submitted(executor, others, halt)
-            for future in futures:
-                future.add_done_callback(lambda done: halt.set() if _decides(done, ends) else None)
-            futures.append(_finished(last, halt))
-            found = next((future for future in as_completed(futures) if _decides(future, ends)), None)
-            return (found or _first_failed(futures)).result()
+            # None is done in this thread: if it cannot be woken, it would hold back another's result.
+            return _first_decided(_submitted(executor, jobs, halt), ends).result()
         finally:
             halt.set()
             executor.shutdown(wait=False, cancel_futures=True)
@@ -175,18 +170,11 @@ class _Async:
 
     async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
         tasks = [asyncio.create_task(job()) for job in jobs]
-        left = set(tasks)
         try:
-            while left:
-                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                if any(_decides(task, ends) for task in done):
-                    break
-            found = next((task for task in tasks if task.done() and _decides(task, ends)), None)
-            return (found or _first_failed(tasks)).result()
+            return (await _first_decided_in_loop(tasks, ends)).result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(tasks)
+            tasks.clear()  # a failure and the frames of its traceback would keep each other alive
 
     async def wait(self, future: Future[T], deadline: Deadline) -> T:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
@@ -196,8 +184,9 @@ class _Async:
                 loop.call_soon_threadsafe(woken.set)
 
         future.add_done_callback(wake)
-        async with asyncio.timeout(deadline.remaining()):
-            await woken.wait()
+        if not future.done():
+            async with asyncio.timeout(deadline.remaining()):
+                await woken.wait()
         return future.result()
 
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
@@ -259,16 +248,6 @@ def _submitted(executor: ThreadPoolExecutor, jobs: Iterable[Job[T]], halt: Halt)
     return [executor.submit(contextvars.copy_context().run, _start, job, halt) for job in jobs]
 
 
-def _finished(job: Job[T], halt: Halt) -> Future[T]:
-    """A job that was done in the calling thread."""
-    future: Future[T] = Future()
-    try:
-        future.set_result(contextvars.copy_context().run(_start, job, halt))
-    except Exception as error:  # noqa: BLE001 -- handed on, as a thread would
-        future.set_exception(error)
-    return future
-
-
 def _start(job: Job[T], halt: Halt) -> T:
     HALT.set(halt)
     return run(job())
@@ -281,6 +260,30 @@ def _results(futures: Sequence[Future[T]]) -> list[T]:
         if failure is not None and not isinstance(failure, CancelledError):
             raise failure
     return [future.result() for future in futures]
+
+
+def _first_decided(futures: Sequence[Future[T]], ends: Callable[[Exception], bool]) -> Finished[T]:
+    """The one with which a race is over."""
+    found = next((future for future in as_completed(futures) if _decides(future, ends)), None)
+    return found or _first_failed(futures)
+
+
+async def _first_decided_in_loop(tasks: Sequence[asyncio.Task[T]], ends: Callable[[Exception], bool]) -> Finished[T]:
+    """The same in an event loop."""
+    left = set(tasks)
+    while left:
+        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        if any(_decides(task, ends) for task in done):
+            break
+    found = next((task for task in tasks if task.done() and _decides(task, ends)), None)
+    return found or _first_failed(tasks)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[T]]) -> None:
+    """Return when they have cleaned up."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _decides(done: Finished[T], ends: Callable[[Exception], bool]) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from rerankkit._halting import HALT, Halt
 from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
+from rerankkit.types import RerankRequest
 
 REQUEST = HttpRequest("https://x.test", {}, b"")
 REPLY = HttpResponse(200, {}, b"")
@@ -284,6 +286,387 @@ def test_a_wait_ends_once_another_has_failed() -> None:
     context.run(HALT.set, halt)
     with pytest.raises(CancelledError):
         context.run(run, BLOCKING.sleep(30))
+
+
+# Races
+
+
+def never(_: Exception) -> bool:
+    return False
+
+
+def always(_: Exception) -> bool:
+    return True
+
+
+def after(io: IO, seconds: float, outcome: object) -> Callable[[], Coroutine[Any, Any, Any]]:
+    """A job that gives, or raises, *outcome*."""
+
+    async def job() -> Any:
+        await io.sleep(seconds)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return job
+
+
+@pytest.mark.parametrize("winner", [0, 1, 2])
+def test_the_first_success_wins_a_race(colour: str, winner: int) -> None:
+    async def work(io: IO) -> int:
+        return await io.race([after(io, 0.02 if place == winner else 30, place) for place in range(3)], always)
+
+    started = time.monotonic()
+    assert finish(colour, work) == winner
+    assert time.monotonic() - started < 10
+
+
+def test_a_race_of_one_gives_its_result_or_its_failure(colour: str) -> None:
+    assert finish(colour, lambda io: io.race([after(io, 0, 42)], always)) == 42
+    for ends in (always, never):
+        with pytest.raises(LookupError, match="one"):
+            finish(colour, lambda io, ends=ends: io.race([after(io, 0, LookupError("one"))], ends))
+
+
+@pytest.mark.parametrize("winner", [0, 1])
+def test_losers_are_told_to_end(colour: str, winner: int) -> None:
+    ended: list[str] = []
+    gone = threading.Event()
+
+    async def work(io: IO) -> str:
+        async def waits() -> str:
+            try:
+                await io.sleep(60)
+            except BaseException as error:
+                ended.append(type(error).__name__)
+                raise
+            finally:
+                gone.set()
+            return "late"
+
+        jobs = [waits, waits]
+        jobs[winner] = after(io, 0.05, "won")
+        return await io.race(jobs, always)
+
+    assert finish(colour, work) == "won"
+    assert gone.wait(10)
+    assert ended == ["CancelledError"]
+
+
+def test_losers_in_a_loop_have_cleaned_up_when_the_race_is_over() -> None:
+    cleaned: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.02)
+            cleaned.append("up")
+
+    async def scenario() -> None:
+        await ASYNC.race([waits, after(ASYNC, 0.01, None), waits], always)
+        assert cleaned == ["up", "up"]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_loser_that_cannot_be_woken_holds_nobody_back(colour: str, place: int) -> None:
+    """Such as one that looks up a name, or a reranker of the user's own that blocks."""
+    release = threading.Event()
+
+    async def work(io: IO) -> str:
+        async def stubborn() -> str:
+            return await io.offload(lambda: str(release.wait(30)), Deadline(60))
+
+        jobs = [after(io, 0.05, "won")] * 2
+        jobs[place] = stubborn
+        return await io.race(jobs, always)
+
+    async def in_loop() -> str:
+        try:
+            return await work(ASYNC)
+        finally:
+            release.set()  # a loop that closes waits for its threads
+
+    started = time.monotonic()
+    try:
+        assert (asyncio.run(in_loop()) if colour == "async" else run(work(BLOCKING))) == "won"
+        assert time.monotonic() - started < 10
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_failure_that_ends_a_race_is_raised_at_once(colour: str, place: int) -> None:
+    async def work(io: IO) -> None:
+        jobs = [after(io, 60, "late")] * 2
+        jobs[place] = after(io, 0.02, LookupError("decides"))
+        await io.race(jobs, lambda error: isinstance(error, LookupError))
+
+    started = time.monotonic()
+    with pytest.raises(LookupError, match="decides"):
+        finish(colour, work)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_after_another_failure_the_rest_goes_on(colour: str, place: int) -> None:
+    async def work(io: IO) -> str:
+        jobs = [after(io, 0.1, "won")] * 2
+        jobs[place] = after(io, 0, LookupError("decides nothing"))
+        return await io.race(jobs, lambda error: not isinstance(error, LookupError))
+
+    assert finish(colour, work) == "won"
+
+
+@pytest.mark.parametrize("pauses", [(0.0, 0.05, 0.1), (0.1, 0.05, 0.0)])
+def test_when_all_fail_it_is_the_first_jobs_failure_that_is_raised(colour: str, pauses: tuple[float, ...]) -> None:
+    async def work(io: IO) -> None:
+        await io.race([after(io, pause, LookupError(place)) for place, pause in enumerate(pauses)], never)
+
+    with pytest.raises(LookupError) as caught:
+        finish(colour, work)
+    assert caught.value.args == (0,)
+
+
+def test_who_gave_up_by_itself_did_not_fail_first(colour: str) -> None:
+    cancelled = CancelledError() if colour == "sync" else asyncio.CancelledError()
+
+    async def work(io: IO) -> None:
+        await io.race([after(io, 0, cancelled), after(io, 0.02, LookupError("two"))], never)
+
+    with pytest.raises(LookupError, match="two"):
+        finish(colour, work)
+
+
+def test_races_and_gatherings_within_do_not_halt_what_is_around_them(colour: str) -> None:
+    async def work(io: IO) -> list[str]:
+        async def inner() -> str:
+            found = await io.race([after(io, 0.01, "won"), after(io, 60, "late")], always)
+            with pytest.raises(LookupError):
+                await io.gather([after(io, 0.01, LookupError("one")), after(io, 60, "late")], 2)
+            await io.sleep(0.01)
+            return await io.race([after(io, 60, "late"), after(io, 0.01, found)], always)
+
+        return await io.gather([inner, inner], 2)
+
+    assert finish(colour, work) == ["won", "won"]
+
+
+def test_the_end_of_a_race_ends_the_races_and_gatherings_within(colour: str) -> None:
+    ended = threading.Semaphore(0)
+    begun = threading.Semaphore(0)
+
+    async def work(io: IO) -> str:
+        async def waits() -> None:
+            begun.release()
+            try:
+                await io.sleep(60)
+            finally:
+                ended.release()
+
+        async def winner() -> str:
+            while begun._value < 4:
+                await io.sleep(0.01)
+            return "won"
+
+        jobs = [lambda: io.race([waits, waits], always), lambda: io.gather([waits, waits], 2), winner]
+        return await io.race(jobs, always)
+
+    assert finish(colour, work) == "won"
+    for _ in range(4):
+        assert ended.acquire(timeout=10)
+
+
+def test_the_callers_cancellation_ends_all_of_a_race() -> None:
+    ended: list[int] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(1)
+
+    async def scenario() -> None:
+        task = asyncio.create_task(ASYNC.race([waits, waits], never))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == [1, 1]
+
+    asyncio.run(scenario())
+
+
+def test_the_callers_interruption_ends_all_of_a_race() -> None:
+    """Ctrl-C comes to the main thread, which waits."""
+    begun = threading.Semaphore(0)
+    ended = threading.Semaphore(0)
+
+    async def waits() -> None:
+        begun.release()
+        try:
+            await BLOCKING.sleep(60)
+        finally:
+            ended.release()
+
+    def interrupt() -> None:
+        for _ in range(2):
+            begun.acquire()
+        time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    started = time.monotonic()
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run(BLOCKING.race([waits, waits], never))
+        assert time.monotonic() - started < 30
+        for _ in range(2):
+            assert ended.acquire(timeout=10)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_context_variables_reach_the_runners_of_a_race(colour: str) -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
+    name.set("the caller's")
+
+    async def work(io: IO) -> str:
+        async def job() -> str:
+            found = name.get()
+            name.set("changed")
+            return found
+
+        return await io.race([job], always)
+
+    assert finish(colour, work) == "the caller's"
+    assert name.get() == "the caller's"
+
+
+def test_a_failed_race_leaves_no_garbage(colour: str) -> None:
+    class FailureError(Exception):
+        pass
+
+    async def fails() -> None:
+        raise FailureError
+
+    async def work(io: IO) -> None:
+        await io.race([fails, after(io, 60, "late")], always)
+
+    async def in_loop() -> None:
+        with pytest.raises(FailureError):
+            await work(ASYNC)
+
+    gc.collect()
+    gc.disable()
+    try:
+        if colour == "sync":
+            with pytest.raises(FailureError):
+                run(work(BLOCKING))
+        else:
+            asyncio.run(in_loop())
+        until(lambda: not any(isinstance(found, FailureError) for found in gc.get_objects()))
+    finally:
+        gc.enable()
+
+
+# Waiting for others
+
+
+def test_a_result_that_another_thread_sets_is_waited_for(colour: str) -> None:
+    future: Future[str] = Future()
+    threading.Timer(0.05, future.set_result, ("done",)).start()
+    assert finish(colour, lambda io: io.wait(future, Deadline(30))) == "done"
+
+
+def test_a_failure_that_another_thread_sets_is_raised(colour: str) -> None:
+    future: Future[str] = Future()
+    threading.Timer(0.05, future.set_exception, (LookupError("theirs"),)).start()
+    with pytest.raises(LookupError, match="theirs"):
+        finish(colour, lambda io: io.wait(future, Deadline(30)))
+
+
+def test_a_result_that_does_not_come_in_time_is_a_timeout(colour: str) -> None:
+    with pytest.raises(TimeoutError):
+        finish(colour, lambda io: io.wait(Future(), Deadline(0.05)))
+
+
+def test_a_result_that_is_there_is_given_however_late_it_is(colour: str) -> None:
+    future: Future[str] = Future()
+    future.set_result("there")
+    assert finish(colour, lambda io: io.wait(future, Deadline(-1))) == "there"
+
+
+def test_many_wait_for_one_result(colour: str) -> None:
+    future: Future[str] = Future()
+
+    async def work(io: IO) -> list[str]:
+        async def sets() -> str:
+            await io.sleep(0.05)
+            future.set_result("done")
+            return "set"
+
+        return await io.gather([lambda: io.wait(future, Deadline(30))] * 4 + [sets], 8)
+
+    assert finish(colour, work) == [*["done"] * 4, "set"]
+
+
+def test_a_loser_that_waits_for_a_result_is_woken(colour: str) -> None:
+    gone = threading.Event()
+
+    async def work(io: IO) -> str:
+        async def waits() -> str:
+            try:
+                return await io.wait(Future(), Deadline(60))
+            finally:
+                gone.set()
+
+        return await io.race([waits, after(io, 0.02, "won")], always)
+
+    assert finish(colour, work) == "won"
+    assert gone.wait(10)
+
+
+def test_a_result_for_a_loop_that_is_closed_troubles_nobody() -> None:
+    future: Future[str] = Future()
+    with pytest.raises(TimeoutError):
+        asyncio.run(ASYNC.wait(future, Deadline(0.01)))
+    future.set_result("too late")
+
+
+# Rerankers of others
+
+
+class Foreign:
+    """A reranker that knows nothing of an `IO`."""
+
+    def __init__(self) -> None:
+        self.called: list[tuple[Any, ...]] = []
+
+    def rerank(self, query: str, documents: Any, *, top_n: int | None = None, timeout: float | None = None) -> Any:
+        self.called.append(("sync", query, documents, top_n, timeout))
+        return "answer"
+
+    async def arerank(self, query: str, documents: Any, *, top_n: int | None = None, timeout: float | None = None) -> Any:
+        self.called.append(("async", query, documents, top_n, timeout))
+        return "answer"
+
+
+def test_a_foreign_reranker_is_called_in_the_callers_colour_with_the_time_left(colour: str) -> None:
+    foreign = Foreign()
+    deadline = Deadline(30)
+    request = RerankRequest("q", ("a", "b"), ("a", "b"), 1, deadline)
+    assert finish(colour, lambda io: io.call(foreign, request)) == "answer"
+    ((called, query, documents, top_n, timeout),) = foreign.called
+    assert (called, query, documents, top_n) == (colour, "q", ("a", "b"), 1)
+    assert 0 < timeout <= 30
 
 
 # In an event loop
