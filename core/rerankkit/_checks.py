@@ -67,6 +67,13 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} too large to show"
 
 
+def check_share(name: str, value: object) -> float:
+    """*value*, if it is a part of a whole, or all of it."""
+    if not is_number(value) or not 0 < value <= 1:
+        raise InvalidRequestError(f"{name} must be a number above 0 and at most 1, got {shown(value)}")
+    return float(value)
+
+
 def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidRequestError(f"{name} must be True or False, got {value!r}")

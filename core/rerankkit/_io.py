@@ -84,9 +84,7 @@ class _Blocking:
     """Blocks the calling thread; batches go out in threads of their own."""
 
     async def send(self, http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        halt = HALT.get()
-        if halt is not None and halt.is_set():
-            raise CancelledError
+        _check_wanted()
         return http.send(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
@@ -132,6 +130,7 @@ class _Blocking:
         return future.result(timeout=0)
 
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
+        _check_wanted()
         left = request.deadline.remaining()
         return reranker.rerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
@@ -241,6 +240,17 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 BLOCKING: IO = _Blocking()
 ASYNC: IO = _Async()
+
+
+def _check_wanted() -> None:
+    """Begin nothing that nobody waits for.
+
+    Raises:
+        CancelledError: Nobody does.
+    """
+    halt = HALT.get()
+    if halt is not None and halt.is_set():
+        raise CancelledError
 
 
 def _submitted(executor: ThreadPoolExecutor, jobs: Iterable[Job[T]], halt: Halt) -> list[Future[T]]:
