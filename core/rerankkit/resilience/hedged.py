@@ -107,7 +107,6 @@ class _Turn:
 
     def __init__(self, reranker: Reranker) -> None:
         self._reranker = reranker
-        self._took: float | None = None
         self.began: float | None = None
         self.failed: tuple[Attempt, ...] | None = None
 
@@ -118,15 +117,12 @@ class _Turn:
         except RerankError as error:
             self.failed = error.history  # not the error: it and the frames of its traceback would keep each other alive
             raise
-        self._took = time.monotonic() - self.began
         return self, response
 
     @property
     def seconds(self) -> float:
-        """How long it took, or has been waited for."""
-        if self._took is None:
-            return 0.0 if self.began is None else time.monotonic() - self.began
-        return self._took
+        """How long it has been waited for."""
+        return 0.0 if self.began is None else time.monotonic() - self.began
 
     def account(self, request: RerankRequest[D]) -> tuple[Attempt, ...]:
         """What came of it, if it has not won."""
