@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from rerankkit.errors import RerankError
@@ -50,45 +51,71 @@ WATCH = Watch()
 """Of the whole process."""
 
 
+_WITHIN: ContextVar[bool] = ContextVar("rerankkit_within", default=False)
+"""Whether a call is under way that somebody was told of: those within it are not the caller's own."""
+
+
 async def watched(reranker: BaseReranker, io: IO, request: RerankRequest[D], *, is_own: bool) -> RerankResponse[D]:
-    """What *reranker* answers; *is_own* says that the caller asked it, not a wrapper."""
-    begin = WATCH.begin
-    if begin is None:
-        return await _logged(reranker, io, request, is_own=is_own)
-    with begin(reranker, request, is_own) as call:
-        response = await _logged(reranker, io, request, is_own=is_own)
-        call.answered(response)
-        return response
-
-
-async def _logged(reranker: BaseReranker, io: IO, request: RerankRequest[D], *, is_own: bool) -> RerankResponse[D]:
-    if not is_own or not logger.isEnabledFor(logging.INFO):
+    """What *reranker* answers; *is_own* says that it was asked by its public name, not by a wrapper of this package."""
+    if WATCH.begin is None and not (is_own and logger.isEnabledFor(logging.INFO)):
         return await reranker._rerank(io, request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the way in
-    with _line(reranker, request) as facts:
+    with ExitStack() as told:
+        is_own = is_own and not _WITHIN.get()
+        watchers = [told.enter_context(begin(reranker, request, is_own)) for begin in _watchers(is_own=is_own)]
+        told.enter_context(_within())
         response = await reranker._rerank(io, request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- as above
-        facts.update(_answer(response))
+        for watcher in watchers:
+            watcher.answered(response)
         return response
+
+
+def _watchers(*, is_own: bool) -> list[Begin]:
+    """Who is to be told; the log last, so that its line is written while the call's span is the current one."""
+    found = [] if WATCH.begin is None else [WATCH.begin]
+    return [*found, _line] if is_own and logger.isEnabledFor(logging.INFO) else found
 
 
 @contextmanager
-def _line(reranker: BaseReranker, request: RerankRequest[D]) -> Generator[dict[str, object]]:
-    """Write one line when the call is over: as text, and as the record's `rerank`.  No texts, no keys, no error texts."""
-    service, _, model = reranker.label.partition(":")
-    facts: dict[str, object] = {"service": service, "model": model or None, "status": "failed"}
-    facts |= {"documents": len(request.items), "top_n": request.top_n, "seconds": 0.0}
-    started = time.monotonic()
+def _within() -> Generator[None]:
+    token = _WITHIN.set(True)
     try:
-        yield facts
-    except BaseException as error:
-        facts.update(_failure(error))
-        raise
+        yield
     finally:
-        facts["seconds"] = round(time.monotonic() - started, 4)
-        known = {name: value for name, value in facts.items() if value is not None and value != ""}
+        with suppress(ValueError):  # an abandoned coroutine is closed in another context than its own
+            _WITHIN.reset(token)
+
+
+class _Line:
+    """What is to be said of a call."""
+
+    def __init__(self, reranker: BaseReranker, request: RerankRequest[Any]) -> None:
+        service, _, model = reranker.label.partition(":")
+        self.facts: dict[str, object] = {"service": service, "model": model, "status": "failed"}
+        self.facts |= {"documents": len(request.items), "top_n": request.top_n, "seconds": 0.0}
+
+    def answered(self, response: RerankResponse[Any]) -> None:
+        self.facts.update(_answer(response))
+
+    def write(self, seconds: float) -> None:
+        self.facts["seconds"] = round(seconds, 4)
+        known = {name: value for name, value in self.facts.items() if value is not None and value != ""}
         logger.info("rerank %s", " ".join(f"{name}={_shown(value)}" for name, value in known.items()), extra={"rerank": known})
 
 
-def _answer(response: RerankResponse[D]) -> Mapping[str, object]:
+@contextmanager
+def _line(reranker: BaseReranker, request: RerankRequest[Any], _: bool) -> Generator[Watched]:  # noqa: FBT001 -- as in `Begin`
+    """Write one line when the call is over: as text, and as the record's `rerank`.  No texts, no keys, no error texts."""
+    line, started = _Line(reranker, request), time.monotonic()
+    try:
+        yield line
+    except BaseException as error:
+        line.facts.update(_failure(error))
+        raise
+    finally:
+        line.write(time.monotonic() - started)
+
+
+def _answer(response: RerankResponse[Any]) -> Mapping[str, object]:
     usage, cache = response.usage, response.cache
     return {
         "service": response.provider,

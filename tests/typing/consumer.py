@@ -10,6 +10,8 @@ from langchain_core.documents import BaseDocumentCompressor
 from langchain_core.documents import Document as LangChainDocument
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, TextNode
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
 
 import langchain_rerankkit
 import llamaindex_rerankkit
@@ -39,6 +41,7 @@ from rerankkit import (
     Voyage,
     connect,
 )
+from rerankkit.observability import Convention, instrument, uninstrument
 
 
 def results_keep_the_type_of_the_documents(client: Client) -> None:
@@ -142,6 +145,13 @@ def llamaindex_takes_plain_keys_and_any_reranker(client: Client) -> list[BaseNod
     nodes = [NodeWithScore(node=TextNode(text="a"))]
     assert_type(postprocessors[0].postprocess_nodes(nodes, query_str="q"), list[NodeWithScore])
     return postprocessors
+
+
+def telemetry_is_asked_for(tracers: TracerProvider, meters: MeterProvider, conventions: Sequence[Convention]) -> None:
+    assert_type(instrument(), bool)
+    instrument(tracer_provider=tracers, meter_provider=meters, conventions=conventions, capture_content=True)
+    instrument(conventions=["gen_ai", "openinference"], capture_scores=True)
+    uninstrument()
 
 
 class Shouting(BaseReranker):

@@ -433,6 +433,28 @@ def test_it_stays_one_line_whatever_is_composed(colour: str, caplog: pytest.LogC
     assert (line.rerank["status"], line.rerank["attempts"], line.rerank["cache_hits"]) == ("degraded", 2, 0)
 
 
+class Own(FakeReranker):
+    """A wrapper of the user's own, which asks as users do."""
+
+    def __init__(self, inner: FakeReranker) -> None:
+        super().__init__()
+        self.inner = inner
+
+    async def _rerank(self, io: Any, request: Any) -> RerankResponse[Any]:
+        return self.inner.rerank(request.query, request.documents, top_n=request.top_n)
+
+
+def test_a_wrapper_of_ones_own_makes_no_second_call_of_it(colour: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rerankkit")
+    reranker = Own(Fallback(Named("good")))
+    with telemetry() as seen:
+        for _ in range(2):
+            run(colour, reranker, "rerank", QUERY, TEXTS)
+    assert len(lines(caplog)) == 2
+    ((called, count),) = seen.points()["rerankkit.calls"]
+    assert (called["rerankkit.reranker"], count) == ("Own", 2)
+
+
 def test_a_failed_call_is_a_line_too_and_its_text_is_the_callers(colour: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "rerankkit")
     error = ServerError("canary-text", provider="fake", model="m", status_code=503, request_id='a "b"\nc')
