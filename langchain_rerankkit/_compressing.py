@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -33,10 +34,11 @@ class Compressing(BaseModel, Closing):
 
     def compressor(self) -> BaseDocumentCompressor:
         """Who reranks."""
-        if self._made is None or self._made[0] is not self.reranker:
-            given = self.reranker
-            self._made = (given, given if isinstance(given, BaseDocumentCompressor) else RerankCompressor(reranker=given))
-        return self._made[1]
+        given, made = self.reranker, self._made
+        if made is None or not (made[0] == given if isinstance(given, Mapping) else made[0] is given):
+            compressor = given if isinstance(given, BaseDocumentCompressor) else RerankCompressor(reranker=given)
+            made = self._made = (copy.deepcopy(given) if isinstance(given, Mapping) else given, compressor)
+        return made[1]
 
     def share_connections(self, other: Self) -> None:
         """Use those of *other*, as long as both hold the same reranker."""

@@ -14,7 +14,7 @@ import pytest
 
 from helpers.compositions import ALL, CUTTING, FUSING, Wrap, degrading, prices_of
 from helpers.server import Received, Recorder, Reply, recorder
-from helpers.services import COHERE, KEY, Service
+from helpers.services import COHERE, KENDRA, KEY, SERVICES, Service
 from helpers.ways import WAYS, Result, Way, run
 from rerankkit import (
     AuthenticationError,
@@ -37,6 +37,12 @@ SCORES = [0.9, 0.9, 0.4, 0.2, None]
 
 def by_number(query: str, text: str) -> float:
     return float(text.rsplit(maxsplit=1)[-1])
+
+
+@pytest.fixture(params=[COHERE, KENDRA], ids=lambda service: service.name)
+def service(request: pytest.FixtureRequest) -> Service:
+    """A pointwise one and a listwise one: wrappers know no other difference."""
+    return request.param
 
 
 @pytest.fixture(params=ALL)
@@ -70,18 +76,25 @@ def expected(name: str) -> list[int]:
     return [index for index in ORDER if index != 2] if name in CUTTING else ORDER
 
 
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_best_first_equal_scores_in_the_given_order_and_what_has_no_score_last(
-    service: Service, way: Way, name: str, wrap: Wrap
+    service: Service, colour: str, name: str, wrap: Wrap
 ) -> None:
     with called(service, wrap) as (reranker, server):
-        found: list[Result] = way(reranker, "which?", TEXTS)
+        found = [(result.index, result.relevance_score) for result in run(colour, reranker, "rerank", "which?", TEXTS)]
     assert [index for index, _ in found] == expected(name)
     if name not in FUSING:
         assert [score for _, score in found] == SCORES[: len(found)]
     assert all(service.texts(request.json) == [text for text in TEXTS if text] for request in server.requests)
 
 
-@pytest.mark.parametrize("top_n", [1, 3, 4, 100])
+def test_both_adapters_take_each_wrapper(way: Way, name: str, wrap: Wrap) -> None:
+    with called(COHERE, wrap) as (reranker, _):
+        found: list[Result] = way(reranker, "which?", TEXTS)
+    assert [index for index, _ in found] == expected(name)
+
+
+@pytest.mark.parametrize("top_n", [1, 4, 100])
 def test_top_n_returns_so_many_or_all(service: Service, colour: str, name: str, wrap: Wrap, top_n: int) -> None:
     with called(service, wrap) as (reranker, _):
         response = run(colour, reranker, "rerank", "which?", TEXTS, top_n=top_n)
@@ -136,8 +149,8 @@ def test_an_outage_is_raised_as_what_it_is(service: Service, colour: str, wrap: 
     assert {turn.outcome for turn in caught.value.history} == {"failed"}
 
 
-def test_behind_an_outage_nobody_ranks_if_so_wished(service: Service, way: Way, wrap: Wrap) -> None:
-    with called(service, degrading(wrap), lambda request: Reply({}, 500), retry=Retry(attempts=1)) as (reranker, _):
+def test_behind_an_outage_nobody_ranks_if_so_wished(way: Way, wrap: Wrap) -> None:
+    with called(COHERE, degrading(wrap), lambda request: Reply({}, 500), retry=Retry(attempts=1)) as (reranker, _):
         assert [index for index, _ in way(reranker, "q", TEXTS, 3)] == [0, 1, 2]
 
 

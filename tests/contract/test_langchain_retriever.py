@@ -180,6 +180,15 @@ def test_a_reranker_may_be_named_or_described(reranker: Any, colour: str) -> Non
     assert [document.page_content for document in run(colour, reranking, "invoke", "017")] == ["text 029"]
 
 
+def test_a_description_that_is_changed_in_place_counts() -> None:
+    described: dict[str, Any] = {"type": "fallback", "rerankers": ["local:bm25"]}
+    reranking = RerankRetriever(base_retriever=Taking(), reranker=described, k=1)
+    before = reranking.compressor()
+    assert reranking.compressor() is before
+    reranking.reranker["rerankers"].append("passthrough")
+    assert reranking.compressor() is not before
+
+
 def test_what_fails_is_raised(colour: str) -> None:
     reranking, fake = retriever(Taking(), k=1)
     fake.fail(ServerError("no"))
@@ -199,11 +208,14 @@ def test_wrong_options_are_refused_at_construction(wrong: dict[str, Any]) -> Non
             RerankRetriever(base_retriever=Taking(), reranker=reranker)
 
 
-def test_its_fields_can_be_configured_and_connections_are_kept(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reranker", ["cohere", {"type": "client", "service": "cohere"}])
+def test_its_fields_can_be_configured_and_connections_are_kept(
+    reranker: Any, colour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with recorder(COHERE.scored(last_first)) as server, one_loop():
         monkeypatch.setenv("CO_API_KEY", KEY)
         monkeypatch.setenv("CO_API_URL", server.url)
-        reranking = RerankRetriever(base_retriever=Taking(), reranker="cohere", k=1)
+        reranking = RerankRetriever(base_retriever=Taking(), reranker=reranker, k=1)
         configurable = reranking.configurable_fields(k=ConfigurableField(id="k"))
         for k in (2, 3):
             assert len(run(colour, configurable, "invoke", "q", {"configurable": {"k": k}})) == k

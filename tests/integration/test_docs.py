@@ -48,6 +48,7 @@ def test_the_pages_have_blocks() -> None:
         "guide.md",
         "langchain.md",
         "llamaindex.md",
+        "observability.md",
         "recipes.md",
         "reliability.md",
         "resilience.md",

@@ -156,6 +156,24 @@ def test_all_waits_of_all_threads_are_woken() -> None:
         assert ended.acquire(timeout=10)
 
 
+def test_no_foreign_reranker_is_called_after_the_halt() -> None:
+    called: list[str] = []
+
+    class Foreign:
+        def rerank(self, query: str, documents: Any, **_: Any) -> Any:
+            called.append(query)
+
+        arerank = rerank
+
+    halt = Halt()
+    request = RerankRequest("q", ("a",), ("a",), None, Deadline(30))
+    obeying(halt, lambda: run(BLOCKING.call(Foreign(), request)))
+    halt.set()
+    with pytest.raises(CancelledError):
+        obeying(halt, lambda: run(BLOCKING.call(Foreign(), request)))
+    assert called == ["q"]
+
+
 # Sockets
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from rerankkit._checks import check_seconds, check_share
 from rerankkit._degrading import OUTAGES
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit._io import IO
 from rerankkit._turns import call, estimate_of, label_of
 from rerankkit.errors import RerankError
@@ -107,7 +107,6 @@ class _Turn:
 
     def __init__(self, reranker: Reranker) -> None:
         self._reranker = reranker
-        self._took: float | None = None
         self.began: float | None = None
         self.failed: tuple[Attempt, ...] | None = None
 
@@ -118,15 +117,12 @@ class _Turn:
         except RerankError as error:
             self.failed = error.history  # not the error: it and the frames of its traceback would keep each other alive
             raise
-        self._took = time.monotonic() - self.began
         return self, response
 
     @property
     def seconds(self) -> float:
-        """How long it took, or has been waited for."""
-        if self._took is None:
-            return 0.0 if self.began is None else time.monotonic() - self.began
-        return self._took
+        """How long it has been waited for."""
+        return 0.0 if self.began is None else time.monotonic() - self.began
 
     def account(self, request: RerankRequest[D]) -> tuple[Attempt, ...]:
         """What came of it, if it has not won."""
@@ -152,7 +148,7 @@ class _Latencies:
     def __init__(self, percentile: float) -> None:
         self._percentile = percentile
         self._seconds: deque[float] = deque(maxlen=KEPT)
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def add(self, seconds: float) -> None:
         with self._lock:
@@ -181,7 +177,7 @@ class _Budget:
         self._share = share
         self._most = MOST_SAVED if share < 1 else math.inf
         self._left = 0.0
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def add(self) -> None:
         """There is another call."""

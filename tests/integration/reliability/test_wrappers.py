@@ -1,4 +1,4 @@
-"""The standing invariants hold through wrappers, alone and composed: one fault of each kind, in both colours, every service."""
+"""The standing invariants hold through wrappers, alone and composed: one fault of each kind, in both colours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.compositions import ALL, FUSING
+from helpers.services import COHERE, KENDRA, Service
 from integration.reliability.faults import Fault, Later, Status
 from integration.reliability.mixture import TRANSIENT
 from integration.reliability.rows import row
@@ -19,6 +20,12 @@ W3 = row("W3", "a service that hangs, through the same", "ends with the deadline
 
 FEW = ("a reset after the request", "a body that is cut short", "an answer in drips")
 COMPOSED = [name for name in ALL if name not in FUSING]
+
+
+@pytest.fixture(params=[COHERE, KENDRA], ids=lambda service: service.name)
+def service(request: pytest.FixtureRequest) -> Service:
+    """A pointwise one and a listwise one: wrappers know no other difference."""
+    return request.param
 
 
 @pytest.fixture(params=COMPOSED)
