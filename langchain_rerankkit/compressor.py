@@ -21,6 +21,7 @@ import rerankkit
 from langchain_rerankkit import _runs, _spans
 from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from rerankkit._checks import check_top_n
+from rerankkit._io import check_loop
 from rerankkit.config import to_config
 from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
@@ -155,6 +156,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None
     ) -> list[Document]:
         """The same in the running event loop."""
+        check_loop()  # before LangChain looks for it
         documents = list(documents)
         reranker = self._reranker()
         run = await _runs.astart(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))

@@ -27,6 +27,8 @@ FOREIGN = (
     "HTTPS_PROXY",
     "ALL_PROXY",
     "NO_PROXY",
+    "OTEL_",
+    "OPENINFERENCE_",
     "TIKTOKEN_",
     "NLTK_",
 )

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, cast
 
 from rerankkit import errors
 from rerankkit._checks import check_choice
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit._turns import told
 from rerankkit.errors import RerankError
 from rerankkit.types import Attempt, D, RankedDocument, RerankRequest, RerankResponse
@@ -67,7 +67,7 @@ class Notices:
     def __init__(self, interval: float = NOTICE_INTERVAL) -> None:
         self._interval = interval
         self._told: dict[str, tuple[float, int]] = {}
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def tell(self, who: str, error: BaseException, instead: str) -> None:
         """Log that *who* failed with *error*, and what was done *instead*."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from types import TracebackType
 
 UNDIVIDED = threading.RLock()
 """Held while something is under way that a fork has to wait for."""
@@ -18,33 +17,23 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=UNDIVIDED.acquire, after_in_parent=UNDIVIDED.release, after_in_child=UNDIVIDED.release)
 
 
-class ForkLock:
+def fork_lock() -> threading.Lock:
     """A lock for a moment's computing, which a forked child finds free: whoever held it is not in the child.
 
-    What it guards must be right at every moment at which a fork may come, or not matter to the child.
+    What it guards must be right at every moment at which a fork may come, or not matter to the child.  It is Python's own
+    lock: Ctrl-C may strike between any two steps of an ``__enter__`` that is written in Python, and leave it taken for ever.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _LOCKS.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._lock.release()
-
-    def renew(self) -> None:
-        """Free it, in a child."""
-        self._lock = threading.Lock()
+    lock = threading.Lock()
+    _LOCKS.add(lock)
+    return lock
 
 
-_LOCKS: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_LOCKS: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
 
 
 def _renew_all() -> None:
     for lock in _LOCKS:
-        lock.renew()
+        lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 # pyright: ignore -- as the standard library's own
 
 
 if hasattr(os, "register_at_fork"):

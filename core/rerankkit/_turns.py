@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rerankkit._io import IO
+from rerankkit._watching import watched
 from rerankkit.errors import RerankError
 from rerankkit.money import Estimate
 from rerankkit.reranker import BaseReranker, Reranker
@@ -36,7 +37,7 @@ async def _answer(io: IO, reranker: Reranker, request: RerankRequest[D]) -> Rera
         return await io.call(reranker, request)
     has_own_time = reranker.arguments().get("timeout") is not None
     own = replace(request, deadline=request.deadline.sooner(reranker.timeout)) if has_own_time else request
-    return await reranker._rerank(io, own)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the wrappers' way in
+    return await watched(reranker, io, own, is_own=False)
 
 
 def label_of(reranker: Reranker) -> str:
@@ -53,7 +54,7 @@ def estimate_of(reranker: Reranker, request: RerankRequest[D]) -> Estimate:
     """What it is likely to consume."""
     if not isinstance(reranker, BaseReranker):
         return Estimate()
-    return reranker._estimate(request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- as above
+    return reranker._estimate(request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the wrappers' way in
 
 
 def told(error: BaseException) -> str:

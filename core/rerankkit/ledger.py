@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from rerankkit._checks import is_blank, shown
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit.errors import InvalidRequestError
 from rerankkit.types import Usage
 
@@ -89,7 +89,7 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._clear()
 
     def __repr__(self) -> str:

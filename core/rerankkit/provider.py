@@ -142,12 +142,14 @@ class Provider(Described, Service):
         takes_top_n: Whether the service itself cuts its answer.
         models: What is known of the service's models, by name.
         units: What its replies count of a call, which a price may be for.
+        conventional_name: What OpenTelemetry's conventions call it, or their way would; empty: as `name`.
     """
 
     pointwise: ClassVar[bool] = True
     takes_top_n: ClassVar[bool] = True
     models: ClassVar[Mapping[str, Model]] = {}
     units: ClassVar[Sequence[str]] = ()
+    conventional_name: ClassVar[str] = ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._repr_arguments()})"

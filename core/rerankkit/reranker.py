@@ -10,6 +10,7 @@ from rerankkit._checks import as_documents, as_items, check_query, check_timeout
 from rerankkit._closing import Closing
 from rerankkit._described import Described
 from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
+from rerankkit._watching import watched
 from rerankkit.deadline import Deadline
 from rerankkit.identity import CacheIdentity
 from rerankkit.money import Estimate
@@ -73,14 +74,14 @@ class BaseReranker(Described, Closing, ABC):
             DeadlineExceededError: `timeout` is over.
             ProviderError: The service refused or failed, after all attempts that made sense.
         """
-        return run(self._rerank(BLOCKING, self._checked(query, documents, top_n, timeout)))
+        return run(watched(self, BLOCKING, self._checked(query, documents, top_n, timeout), is_own=True))
 
     async def arerank(
         self, query: str, documents: Sequence[D], *, top_n: int | None = None, timeout: float | None = None
     ) -> RerankResponse[D]:
         """The same as `rerank`, in the running event loop; cancelling it cancels its requests."""
         check_loop()
-        return await self._rerank(ASYNC, self._checked(query, documents, top_n, timeout))
+        return await watched(self, ASYNC, self._checked(query, documents, top_n, timeout), is_own=True)
 
     def estimate(self, query: str, documents: Sequence[D], *, top_n: int | None = None) -> Estimate:
         """What a call is likely to consume and cost; nothing is sent.

@@ -38,3 +38,19 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text("utf-8")
     return [Block(page, text.count("\n", 0, found.start()) + 1, found[1]) for found in FENCED.finditer(text)]
+
+
+def programs(page: Path) -> list[Block]:
+    """The blocks below each second heading as one program, each line where it stands on the page."""
+    text = page.read_text("utf-8")
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    starts = [sum(part.count("\n") for part in parts[:number]) for number in range(len(parts))]
+    found = [Block(page, start, _without_prose(part)) for start, part in zip(starts, parts, strict=True)]
+    return [program for program in found if program.source.strip()]
+
+
+def _without_prose(part: str) -> str:
+    """What stands in blocks; of all other lines only their ends."""
+    pieces = FENCED.split(part)  # prose and blocks in turn; a block's first fence goes with its line's end
+    prose = ["\n" * (piece.count("\n") + (number < len(pieces) - 1)) for number, piece in enumerate(pieces)]
+    return "".join(piece if number % 2 else prose[number] for number, piece in enumerate(pieces))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from helpers.blocks import Block, blocks
+from helpers.blocks import Block, blocks, programs
 from rerankkit.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EVERY = [block for page in PAGES for block in blocks(page)]
+APPLICATIONS = ROOT / "docs" / "applications.md"  # whose blocks go on where the last one ended
+EVERY = [block for page in PAGES for block in (programs(page) if page == APPLICATIONS else blocks(page))]
 TESTS = [block for block in EVERY if "\ndef test_" in block.source]
 BLOCKS = [block for block in EVERY if block not in TESTS]
 
@@ -43,9 +44,11 @@ def test_a_block_of_tests_passes(block: Block, pytester: pytest.Pytester) -> Non
 def test_the_pages_have_blocks() -> None:
     pages = {
         "README.md",
+        "applications.md",
         "guide.md",
         "langchain.md",
         "llamaindex.md",
+        "observability.md",
         "recipes.md",
         "reliability.md",
         "resilience.md",

@@ -63,6 +63,7 @@ HEAVY = {
     "starlette",
     "uvicorn",
     "click",
+    "opentelemetry",
     "rich",
     "yaml",
 }
@@ -104,10 +105,22 @@ def test_the_wheel_holds_exactly_the_three_packages(wheel: Path) -> None:
 def test_the_extras_are_these() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"langchain", "llamaindex", "kendra", "local", "emulator", "cli", "redis", "httpx2", "all", "test"}
+    assert set(extras) == {
+        "langchain",
+        "llamaindex",
+        "kendra",
+        "local",
+        "emulator",
+        "cli",
+        "redis",
+        "httpx2",
+        "otel",
+        "all",
+        "test",
+    }
     assert project["requires-python"] == ">=3.11"
     named = set(extras) - {"all", "test"}
-    assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,redis,httpx2]"]
+    assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,redis,httpx2,otel]"]
     assert named == set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
 
 

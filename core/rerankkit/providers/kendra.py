@@ -65,6 +65,7 @@ class Kendra(KendraService, Provider):
     """
 
     pointwise = False
+    conventional_name = "aws.kendra_ranking"
     takes_top_n = False
     models = MODELS
     throttled_hint = "a plan answers 0.01 requests a second for each capacity unit it has, one unit by default"

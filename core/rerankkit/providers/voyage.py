@@ -78,6 +78,7 @@ class Voyage(KeyedProvider):
     name = "voyage"
     models = MODELS
     units = ("token",)
+    conventional_name = "voyageai"
     default_limits = _CURRENT
     access = Access("voyage", ("VOYAGE_API_KEY",), "VOYAGE_BASE_URL", ("voyageai.com", "ai.mongodb.com"))
 

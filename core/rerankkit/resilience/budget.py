@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import ClassVar
 
 from rerankkit._checks import is_number, shown
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit._io import IO
 from rerankkit._turns import call, estimate_of
 from rerankkit.errors import (
@@ -89,7 +90,7 @@ class Budget(Wrapper):
         self._limits = {name: _amount(name, value) for name, value in given.items() if value is not None}
         if not self._limits:
             raise InvalidRequestError("Budget needs a limit in dollars: per_call=, per_run= or per_day=")
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._process = os.getpid()
         self._run = _Spending()
         self._day = _Spending()
@@ -160,7 +161,7 @@ def _why_not(label: str, estimate: Estimate) -> str:
     )
 
 
-def _settle(lock: ForkLock, pages: tuple[_Spending, ...], reserved: float, cost: float) -> None:
+def _settle(lock: threading.Lock, pages: tuple[_Spending, ...], reserved: float, cost: float) -> None:
     """Put what a call cost in the place of what was reserved for it, on the pages of the day on which it began."""
     with lock:
         for page in pages:

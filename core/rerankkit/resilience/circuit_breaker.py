@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from rerankkit._checks import check_integer, check_seconds, check_share
 from rerankkit._degrading import OUTAGES
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit._io import IO
 from rerankkit._turns import call
 from rerankkit.errors import BudgetExceededError, CircuitOpenError, RerankError
@@ -124,7 +124,7 @@ class _Circuit:
 
     def __init__(self, rules: _Rules) -> None:
         self._rules = rules
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._pid = os.getpid()
         self._era = 0  # a call that began before the last change says nothing about the time after it
         self._recent: deque[tuple[bool, bool]] = deque(maxlen=rules.window)  # whether each failed, whether it was slow

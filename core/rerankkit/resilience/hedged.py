@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from rerankkit._checks import check_seconds, check_share
 from rerankkit._degrading import OUTAGES
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit._io import IO
 from rerankkit._turns import call, estimate_of, label_of
 from rerankkit.errors import RerankError
@@ -148,7 +148,7 @@ class _Latencies:
     def __init__(self, percentile: float) -> None:
         self._percentile = percentile
         self._seconds: deque[float] = deque(maxlen=KEPT)
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def add(self, seconds: float) -> None:
         with self._lock:
@@ -177,7 +177,7 @@ class _Budget:
         self._share = share
         self._most = MOST_SAVED if share < 1 else math.inf
         self._left = 0.0
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def add(self) -> None:
         """There is another call."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit.deadline import Deadline
 from rerankkit.errors import BadRequestError, ProviderError
 from rerankkit.resilience._caching.entries import Entry
@@ -69,7 +69,7 @@ class Flights:
     """All of one cache.  A forked child has none: they are its parent's."""
 
     def __init__(self) -> None:
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._process = os.getpid()
         self._by_key: dict[str, Flight] = {}
         self.landed = 0

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit.resilience._limits.gcra import Amounts, Correction, Lines, Rate, Reservation
 
 
@@ -16,7 +16,7 @@ class OwnLines:
     def __init__(self, rates: Sequence[Rate], clock: Callable[[], float] = time.monotonic) -> None:
         self._rates = rates
         self._clock = clock
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._lines = (os.getpid(), Lines(rates))
 
     def reserve(self, amounts: Amounts, longest: float) -> Reservation:

@@ -6,7 +6,7 @@ import os
 from concurrent.futures import Future
 from typing import TypeAlias
 
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 
 Place: TypeAlias = Future[int]
 """A caller's, or one to come; its result is the round in which it was given."""
@@ -26,7 +26,7 @@ class Places:
         self._most = most
         self._least = least
         self._round = 0
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._pid = os.getpid()
         self._held: set[Place] = set()
         self._waiting: dict[Place, None] = {}

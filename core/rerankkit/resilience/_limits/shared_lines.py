@@ -49,6 +49,7 @@ class SharedLines:
         self._library = _load()
         self._client = self._connected()
         self._silent_until = -math.inf
+        self._is_closed = False
 
     async def reserve(self, io: IO, amounts: Amounts, deadline: Deadline) -> Reservation:
         """A place for a call, unless it would begin after *deadline*.
@@ -80,11 +81,22 @@ class SharedLines:
             return
         executor = ThreadPoolExecutor(1, thread_name_prefix="rerankkit")
         with suppress(RuntimeError):  # the interpreter is about to end
-            executor.submit(self._ask, corrections, [], 0.0)
+            executor.submit(self._put_right, corrections)
         executor.shutdown(wait=False)
 
     def close(self) -> None:
         """Close the connections of this process."""
+        self._is_closed = True
+        self._disconnect()
+
+    def _put_right(self, corrections: Sequence[Correction]) -> None:
+        try:
+            self._ask(corrections, [], 0.0)
+        finally:
+            if self._is_closed:  # meanwhile
+                self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._client.pid == os.getpid():
             self._client.redis.connection_pool.disconnect()
 

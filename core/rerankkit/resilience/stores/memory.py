@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from rerankkit._checks import check_integer
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit.resilience.stores.store import BaseStore, check_ttl
 
 OVERHEAD = 280  # bytes that an entry takes beside its value, its key included.  CPython 3.11, measured
@@ -32,7 +32,7 @@ class MemoryStore(BaseStore):
         self._ttl = math.inf if (seconds := check_ttl(ttl)) is None else seconds
         self._held: OrderedDict[str, tuple[bytes, float]] = OrderedDict()  # least recently used first; value, and its end
         self._bytes = 0
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def __len__(self) -> int:
         return len(self._held)

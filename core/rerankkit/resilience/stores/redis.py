@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from rerankkit._checks import check_seconds, shown
-from rerankkit._forking import ForkLock
+from rerankkit._forking import fork_lock
 from rerankkit._secret import SecretValue, environment, hidden
 from rerankkit.errors import InvalidRequestError
 from rerankkit.resilience.stores.store import BaseStore, check_ttl
@@ -60,7 +60,7 @@ class RedisStore(BaseStore):
         self._timeout = check_seconds("timeout", timeout)
         self._client: Any = None
         self._process = 0
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """The values of those *keys* that are there."""
