@@ -183,8 +183,11 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
             if not isinstance(document, Document):
-                kind = f"{type(document).__module__.partition('.')[0]}'s {type(document).__name__}"
-                raise rerankkit.InvalidRequestError(f"documents[{index}] must be a LangChain Document, got {kind}")
+                module, name = type(document).__module__.partition(".")[0], type(document).__name__
+                kind = name if module == "builtins" else f"{module}'s {name}"
+                raise rerankkit.InvalidRequestError(
+                    f"documents[{index}] must be a LangChain Document, got {kind}: wrap it in one"
+                )
         return [
             self.candidate(document.page_content, document.metadata, self._first_stage_score(index, document))
             for index, document in enumerate(documents)

@@ -67,6 +67,11 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} too large to show"
 
 
+def kind_of(value: object) -> str:
+    """What *value* is, for an error's text that must not show it."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 def check_share(name: str, value: object) -> float:
     """*value*, if it is a part of a whole, or all of it."""
     if not is_number(value) or not 0 < value <= 1:
@@ -98,7 +103,7 @@ def check_error_types(name: str, value: object) -> tuple[type[RerankError], ...]
     """*value* as a tuple of classes of this package's errors."""
     found = tuple(cast("Iterable[object]", value)) if isinstance(value, list | tuple | set | frozenset) else (value,)
     classes = tuple(each for each in found if isinstance(each, type) and issubclass(each, RerankError))
-    if len(classes) != len(found):
+    if len(classes) != len(found) or not found:
         raise InvalidRequestError(f"{name} must hold error classes such as rerankkit.ServerError, got {shown(list(found))}")
     return classes
 

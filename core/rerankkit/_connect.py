@@ -9,12 +9,16 @@ from typing import Any
 
 from rerankkit import providers
 from rerankkit._checks import check_integer
+from rerankkit._degrading import OnError, check_on_error
 from rerankkit._described import parameters
 from rerankkit._library import Transport, check_transport
+from rerankkit._pricing import check_tokenizer
 from rerankkit._secret import hidden
+from rerankkit._tokens import Tokenizer
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
 from rerankkit.local import BM25
+from rerankkit.provider import Price
 from rerankkit.reranker import BaseReranker
 from rerankkit.retry import Retry, check_retry
 
@@ -26,6 +30,9 @@ def connect(
     retry: Retry | None = None,
     concurrency: int = 8,
     transport: Transport | None = None,
+    on_error: OnError = "raise",
+    prices: Mapping[str, Price] | None = None,
+    tokenizer: Tokenizer | None = None,
     **options: object,
 ) -> BaseReranker:
     """A reranker from a string: ``"cohere"``, ``"cohere:rerank-v4.0-fast"``, ``"kendra:<plan id>"``, ``"local:bm25"``.
@@ -42,6 +49,8 @@ def connect(
         check_retry(retry)
         check_integer("concurrency", concurrency, 1, None)
         check_transport(transport)
+        check_on_error(on_error)
+        check_tokenizer(tokenizer)
         return _local(target, name, options, timeout)
     provider_class = providers.find(service, target)
     first, *known = inspect.signature(provider_class).parameters.values()
@@ -49,8 +58,8 @@ def connect(
     if not name and (colon or first.default is first.empty):
         raise InvalidRequestError(f"{target!r} needs its {first.name}: '{service}:<{first.name}>'")
     provider = provider_class(*([name] if name else []), **options)
-    own = _told(Client, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)
-    return Client(provider, **own)
+    sending = _told(Client, timeout=timeout, retry=retry, concurrency=concurrency, transport=transport)
+    return Client(provider, **sending, **_told(Client, on_error=on_error, prices=prices, tokenizer=tokenizer))
 
 
 def _told(of: type, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 -- whatever they are
@@ -72,7 +81,7 @@ def _local(target: str, name: str, options: Mapping[str, object], timeout: float
 
 
 KEYS = ("api_key", "aws_secret_access_key", "aws_session_token")
-CLIENT_OPTIONS = ("timeout", "retry", "concurrency", "transport")
+CLIENT_OPTIONS = ("timeout", "retry", "concurrency", "transport", "on_error", "prices", "tokenizer")
 ELSEWHERE = {
     "model": "the model stands in the first argument, as 'service:model'",
     "plan_id": "the plan stands in the first argument, as 'kendra:<plan id>'",

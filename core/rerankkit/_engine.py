@@ -186,7 +186,7 @@ async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpRespons
 def _out_of_time(line: Line, attempts: int, last: ProviderError | None) -> DeadlineExceededError:
     after = f"; the attempt before failed with: {last}" if last else ""
     return DeadlineExceededError(
-        f"{line.service.name} did not answer within {line.deadline.seconds:g} s (attempt {attempts}){after}; "
+        f"{line.service.name} did not answer within {line.deadline.seconds:.4g} s (attempt {attempts}){after}; "
         "allow more with timeout=",
         provider=line.service.name,
         model=line.service.model,

@@ -156,8 +156,9 @@ def key_problem(service: str, value: object) -> str | None:
         return f"{service} key must be a str, got {type(value).__name__}"
     if value.isascii() and value.isalnum():
         return None
+    if not value:
+        return f"{service} key is empty: pass one, or leave it out and set the environment's"
     flaws = {
-        "is empty": not value,
         "has white space at its start or end (read from a file? use .strip())": value != value.strip(),
         "starts with 'Bearer' (pass the key alone)": value.lower().startswith("bearer "),
         "holds white space or control characters": any(char.isspace() or not char.isprintable() for char in value),

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from rerankkit import providers
+from rerankkit._checks import kind_of
 from rerankkit._closing import Closing
 from rerankkit._degrading import OnError
 from rerankkit._described import SECRET, parameters
@@ -150,6 +151,8 @@ class RerankerSettings(RankingSettings, Closing):
         """Refuse what is no reranker though it looks like one, and keys before anything shows them."""
         if isinstance(value, Provider):
             raise InvalidRequestError(f"reranker must be a reranker, such as Client({value!r}), or a connect() string")
+        if isinstance(value, type):
+            raise InvalidRequestError(f"reranker must be a reranker, got {kind_of(value)}: write it with its parentheses")
         refused = refusal(value)
         if refused is not None:
             del value

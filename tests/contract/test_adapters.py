@@ -253,10 +253,16 @@ def test_langchains_page_content_is_called_text_here() -> None:
             adapter("langchain_rerankkit", "cohere", "https://x.test", **options)
 
 
+@pytest.mark.parametrize("adapt", [langchain_rerankkit.RerankCompressor, llamaindex_rerankkit.RerankPostprocessor])
+def test_a_class_is_no_reranker(adapt: Any) -> None:
+    with pytest.raises(ValidationError, match="reranker must be a reranker, got the class BM25: write it with its parentheses"):
+        adapt(reranker=BM25)
+
+
 @pytest.mark.parametrize("wrong", ["text", TextNode(text="a"), None])
 def test_what_is_no_document_is_told(wrong: Any, colour: str) -> None:
     compressor = langchain_rerankkit.RerankCompressor(reranker="local:bm25")
-    with pytest.raises(InvalidRequestError, match=r"documents\[1\] must be a LangChain Document, got"):
+    with pytest.raises(InvalidRequestError, match=r"documents\[1\] must be a LangChain Document, got .*: wrap it in one"):
         run(colour, compressor, "compress_documents", [LangChainDocument("a"), wrong], "q")
     postprocessor = llamaindex_rerankkit.RerankPostprocessor(reranker="local:bm25")
     with pytest.raises(InvalidRequestError, match=r"nodes\[0\] must be a NodeWithScore, got .*: wrap it in one"):

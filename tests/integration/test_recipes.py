@@ -159,8 +159,8 @@ def test_a_spent_budget_costs_one_tenant_the_ranking_and_nobody_an_error(emulato
 def test_an_outage_gives_the_tenants_the_order_that_was_there(
     tenant: BaseReranker, emulator: Emulator, colour: str, status: int
 ) -> None:
-    emulator.inject(Status(status=status))
-    response = run(colour, tenant, "rerank", "ferry timetable", TEXTS)
+    emulator.inject(Status(status=status, retry_after=0.01))
+    response = run(colour, tenant, "rerank", "ferry timetable", TEXTS, timeout=30)
     assert (response.documents, response.status) == (TEXTS, "degraded")
     kind = RateLimitError if status == 429 else ServerError
     assert kind.__name__ in str(response.attempts[0].error)

@@ -304,8 +304,8 @@ def test_an_unknown_price_is_never_let_through_as_zero(colour: str) -> None:
         priced = Client(COHERE.make(server.url, model="mine"), prices={"mine": Price(0.5, 1, "request")})
         assert run(colour, Budget(priced, per_run=1.0), "rerank", "q", ["a"]).cost == 0.5
     assert str(caught.value) == (
-        "Budget cannot keep a limit for cohere:mine: the price is not known. Give its model a price of yours, which may be for "
-        "each request: Client(provider, prices={'the-model': Price(0.002, 1, 'request')})"
+        "Budget cannot keep a limit for cohere:mine: the price is not known. Give it a price of yours, which may be for each "
+        "request: Client(provider, prices={'mine': Price(0.002, 1, 'request')})"
     )
 
 

@@ -443,7 +443,10 @@ def test_what_is_asked_for_goes_through_unchanged(colour: str, clock: Clock) -> 
         ({"slow_rate": 1.1}, "slow_rate must be"),
         ({"slow_after": 0}, "slow_after must be a number of seconds above 0"),
         ({"window": 0}, "window must be a whole number at least 1"),
-        ({"window": 5}, "least must be a whole number from 1 to 5, got 10; at most window calls are looked at"),
+        (
+            {"window": 5},
+            "least must be a whole number from 1 to 5, got 10; window=5 calls are looked at: change one of the two",
+        ),
         ({"least": 0}, "least must be"),
         ({"open_seconds": -1}, "open_seconds must be"),
         ({"probes": 0}, "probes must be"),

@@ -274,6 +274,18 @@ def test_a_described_reranker_ranks(colour: str) -> None:
             "shelf: '<' not supported",
         ),
         ({3: "x"}, "the key 3 is no text"),
+        (
+            {"type": "fallback", True: "ServerError", "rerankers": ["bm25"]},
+            "the key True is no text: YAML takes on, off, yes and no for truth values, write it in quotes",
+        ),
+        ({"type": "cohere"}, "type: 'cohere' is not known: 'cohere' is a 'service' of the type 'client'; there are 'client', "),
+        ({"service": "cohere"}, "a 'type' is missing: 'client' goes with a 'service'; there are 'client', "),
+        ("rerank.yaml", "'rerank.yaml' is the name of a file: load_config(...) reads the description in it"),
+        ({"type": "cached", "reranker": "bm25", "stores": ["sqlite_store"]}, "stores[0]: 'path' is missing"),
+        (
+            {"type": "cached", "reranker": "bm25", "stores": ["memory"]},
+            "stores[0].type: 'memory' is not known: did you mean 'memory",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -281,6 +293,11 @@ def test_what_is_wrong_is_told_with_its_place(description: Any, message: str) ->
     with pytest.raises(InvalidRequestError) as caught:
         from_config(description)
     assert message in str(caught.value)
+
+
+def test_a_store_that_needs_nothing_may_be_named_alone() -> None:
+    cached = from_config({"type": "cached", "reranker": "bm25", "stores": ["memory_store"]})
+    assert to_config(cached)["stores"] == [{"type": "memory_store"}]
 
 
 def test_a_description_that_holds_itself_is_refused() -> None:
@@ -417,7 +434,7 @@ clients = st.one_of(
     ),
 )
 leaves = clients | st.sampled_from(["cohere", "voyage:rerank-2.5", "local:bm25", "passthrough", {"type": "passthrough"}])
-errors = st.lists(st.sampled_from(["ServerError", "RateLimitError", "RerankError"]), unique=True)
+errors = st.lists(st.sampled_from(["ServerError", "RateLimitError", "RerankError"]), min_size=1, unique=True)
 
 
 def wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -578,7 +595,7 @@ def test_a_description_is_loaded_from_a_file_of_any_form(name: str, tmp_path: Pa
             "rerank.yaml cannot be read: mapping values are not allowed here (line 1, column 5)",
         ),
         ("rerank.yaml", b"\x07", "rerank.yaml cannot be read"),
-        ("rerank.yaml", b"", "must hold the description of a reranker, it holds a NoneType"),
+        ("rerank.yaml", b"", "must hold the description of a reranker, it is empty"),
         ("rerank.json", b'{"api_key": "' + CANARY.encode() + b'", }', "rerank.json cannot be read"),
         ("rerank.json", b"[1]", "must hold the description of a reranker, it holds a list"),
         ("rerank.json", b"\xff", "rerank.json cannot be read"),
@@ -593,6 +610,23 @@ def test_a_file_that_cannot_be_read_is_told(name: str, content: bytes | None, me
         load_config(tmp_path / name)
     assert message in str(caught.value)
     assert_silent(*shown_of(caught.value), *held_in_frames(caught.value))
+
+
+def test_on_is_a_key_in_yaml_too(tmp_path: Path) -> None:
+    """YAML 1.1 takes it for a truth value."""
+    (tmp_path / "rerank.yaml").write_text("type: fallback\non: [ServerError]\nrerankers: [bm25]\n", "utf-8")
+    found = load_config(tmp_path / "rerank.yaml")
+    assert found == {"type": "fallback", "on": ["ServerError"], "rerankers": ["bm25"]}
+    assert to_config(from_config(found))["on"] == ["ServerError"]
+
+
+def test_values_in_yaml_are_what_yaml_says_they_are(tmp_path: Path) -> None:
+    text = "base: &base {most: 4}\nlimited: {<<: *base, adaptive: yes, 3: 0.5}\n"
+    (tmp_path / "rerank.yaml").write_text(text, "utf-8")
+    assert load_config(tmp_path / "rerank.yaml") == {
+        "base": {"most": 4},
+        "limited": {"most": 4, "adaptive": True, "3": 0.5},
+    }
 
 
 def test_every_service_can_be_described() -> None:

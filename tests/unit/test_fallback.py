@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -112,13 +112,26 @@ def test_on_says_which_errors_the_next_one_answers(on: Any, colour: str) -> None
         run(colour, chain, "rerank", "q", TEXTS)
 
 
+WRONG: Mapping[Any, str] = {
+    "cohere": r"str; connect\(...\) makes one of it",
+    COHERE.make("https://x.test"): r"Cohere; put Client\(...\) around it",
+    Passthrough: "the class Passthrough; write it with its parentheses",
+    0.5: "float; options are passed by name",
+    None: "NoneType",
+}
+
+
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="Fallback needs at least one reranker"):
         Fallback()
-    for wrong in ("cohere", COHERE.make("https://x.test"), Passthrough, None):
-        with pytest.raises(InvalidRequestError, match="expected a reranker such as Client"):
+    for wrong, way_out in WRONG.items():
+        with pytest.raises(InvalidRequestError, match=rf"expected a reranker such as Client.*, got {way_out}$"):
             Fallback(BM25(), wrong)
-    for wrong in (ValueError, ["ServerError"], errors.ServerError("no"), None):
+    with pytest.raises(InvalidRequestError, match="got list; pass them one by one"):
+        Fallback([BM25(), Passthrough()])
+    with pytest.raises(InvalidRequestError, match=r"got dict; from_config\(...\) makes one of it"):
+        Fallback({"type": "bm25"})
+    for wrong in (ValueError, ["ServerError"], errors.ServerError("no"), None, []):
         with pytest.raises(InvalidRequestError, match="on must hold error classes"):
             Fallback(BM25(), on=wrong)
     with pytest.raises(InvalidRequestError, match="timeout must be"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -10,7 +11,19 @@ import pytest
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, PLAN_ID, SERVICES, VOYAGE, Service
 from helpers.ways import run
-from rerankkit import Client, Cohere, Document, InvalidRequestError, Kendra, KendraPlans, Pinecone, Retry, Voyage, connect
+from rerankkit import (
+    Client,
+    Cohere,
+    Document,
+    InvalidRequestError,
+    Kendra,
+    KendraPlans,
+    Pinecone,
+    Price,
+    Retry,
+    Voyage,
+    connect,
+)
 from rerankkit.providers import REGISTRY
 
 CALLS: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -193,11 +206,25 @@ def test_a_kendra_option_that_would_be_refused_is_refused_here(options: dict[str
         ("cohere", {"api_key": KEY, "concurrency": 0}, "concurrency must be a whole number at least 1"),
         ("cohere", {"api_key": KEY, "retry": 3}, "retry must be a Retry"),
         ("cohere", {"api_key": KEY, "transport": "aiohttp"}, "transport must be 'httpx', 'httpx2'"),
+        ("cohere", {"api_key": KEY, "on_error": "ignore"}, "on_error must be one of 'raise', 'passthrough'"),
+        ("cohere", {"api_key": KEY, "prices": 2}, "prices must be a mapping"),
+        ("cohere", {"api_key": KEY, "tokenizer": "cl100k"}, "tokenizer must be a function"),
     ],
 )
 def test_connect_refuses_what_it_does_not_know(target: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         connect(target, **options)
+
+
+def test_connect_takes_what_a_client_takes() -> None:
+    """But for the provider, which it makes."""
+    assert inspect.signature(connect).parameters.keys() - {"target", "options"} == (
+        inspect.signature(Client).parameters.keys() - {"provider"}
+    )
+    prices = {"mine": Price(0.5, 1, "request")}
+    made = connect("cohere:mine", api_key=KEY, on_error="passthrough", prices=prices, tokenizer=len)
+    assert isinstance(made, Client)
+    assert (made.on_error, made.estimate("q", ["a"]).cost) == ("passthrough", 0.5)
 
 
 def test_a_client_wants_a_provider() -> None:

@@ -343,7 +343,9 @@ def test_a_colon_without_a_model_is_no_model(target: str) -> None:
         connect(target, api_key=KEY)
 
 
-@pytest.mark.parametrize("option", [{"concurrency": 0}, {"retry": 5}, {"transport": "nonsense"}], ids=str)
+@pytest.mark.parametrize(
+    "option", [{"concurrency": 0}, {"retry": 5}, {"transport": "nonsense"}, {"on_error": 1}, {"tokenizer": 2}], ids=str
+)
 def test_options_of_requests_are_checked_for_the_local_ranker_as_well(option: Any) -> None:
     with pytest.raises(InvalidRequestError, match=next(iter(option))):
         connect("local:bm25", **option)

@@ -423,7 +423,10 @@ def _cohere() -> Any:
         ({"requests_per_second": 1, "timeout": 0}, "timeout must be"),
         ({"requests_per_second": 1, "redis_url": ""}, "redis_url must be an address"),
         ({"requests_per_second": 1, "redis_url": 7}, "redis_url must be an address .* not int"),
-        ({"requests_per_second": 1, "redis_url": "localhost:6379"}, "redis_url must be an address such as"),
+        (
+            {"requests_per_second": 1, "redis_url": "localhost:6379"},
+            "redis_url must be an address such as .*, got one that begins otherwise",
+        ),
         ({"requests_per_second": 1, "redis_url": "http://localhost"}, "got http://localhost"),
         ({"requests_per_second": 1, "redis_url": "redis://[::1"}, "got one that cannot be read"),
         ({"requests_per_second": 1, "redis_url": "redis://localhost", "name": "a b"}, "name must be one such as 'cohere'"),

@@ -120,7 +120,6 @@ FOREIGN = "holds characters outside ASCII"
 @pytest.mark.parametrize(
     ("key", "flaw"),
     [
-        ("", "is empty"),
         (f" {KEY}", ENDS),
         (f"{KEY}\n", ENDS),
         (f"BEARER {KEY}", "starts with 'Bearer' (pass the key alone)"),
@@ -136,6 +135,11 @@ def test_a_flaw_of_a_key_is_told_without_the_key(key: str, flaw: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         check_key("cohere", key)
     assert str(caught.value) == f"cohere key {flaw}; it has {len(key)} characters and is not shown here"
+
+
+def test_an_empty_key_is_refused_and_the_way_out_told() -> None:
+    with pytest.raises(InvalidRequestError, match="^cohere key is empty: pass one, or leave it out and set the environment's$"):
+        check_key("cohere", "")
 
 
 def test_a_key_on_its_way_does_not_show_itself() -> None:

@@ -67,14 +67,27 @@ def load_config(path: str | os.PathLike[str]) -> Description:
     else:
         if isinstance(found, str | Mapping):
             return cast("Description", found)
-        problem = f"{path} must hold the description of a reranker, it holds a {type(found).__name__}"
+        problem = f"{path} must hold the description of a reranker, it {_holds(found)}"
     raise InvalidRequestError(problem)  # here, without what the parsers' frames hold of the file
+
+
+def _holds(found: object) -> str:
+    return "is empty" if found is None else f"holds a {type(found).__name__}"
 
 
 def _yaml(text: str) -> object:
     yaml: Any = importlib.import_module("yaml")  # here, because most never need it
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # it is not known here what that is
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 -- as in PyYAML
+            """Keys are texts as they are written: ``on`` is no truth value there."""
+            for key, _ in node.value:
+                if key.tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+                    key.tag = "tag:yaml.org,2002:str"
+            return yaml.SafeLoader.construct_mapping(self, node, deep)
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)  # its own text shows the line
         where = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"

@@ -34,9 +34,11 @@ from rerankkit.config._kinds import (
 from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker
+from rerankkit.resilience.stores import Store
 
 ANY_RERANKER = "a target such as 'cohere:rerank-v3.5', or a table with a 'type'"
 SCALARS = (str, bool, int, float)
+FILES = (".toml", ".yaml", ".yml", ".json")
 
 
 def read_reranker(value: object, place: Place) -> BaseReranker:
@@ -57,6 +59,8 @@ def _named(name: str, place: Place) -> BaseReranker:
     kind = kinds().get(name)
     if kind is not None and is_ranking(kind):
         return cast("BaseReranker", _made_by_type(kind, {TYPE: name}, place))
+    if name.endswith(FILES):
+        raise place.error(f"{shown(name)} is the name of a file: load_config(...) reads the description in it")
     try:
         return connect(name)
     except InvalidRequestError as error:
@@ -67,12 +71,20 @@ def _kind(table: Mapping[str, object], place: Place) -> type[Any]:
     """The class that a table's type names."""
     known = kinds()
     if TYPE not in table:
-        raise place.error(f"a {TYPE!r} is missing: {_known(known)}")
+        hint = f"{CLIENT!r} goes with a 'service'; there are " if "service" in table else ""
+        raise place.error(f"a {TYPE!r} is missing: {hint}{_known(known)}")
     name = table[TYPE]
     if not isinstance(name, str) or name not in known:
-        hint = guess(name, known) if isinstance(name, str) else ""
+        hint = _meant(name, known) if isinstance(name, str) else ""
         raise place.at(TYPE).error(f"{_told(name)} is not known: {hint}there are {_known(known)}")
     return known[name]
+
+
+def _meant(name: str, known: Mapping[str, type[Any]]) -> str:
+    """What a type that there is not may have been meant to be."""
+    if name in providers.REGISTRY:
+        return f"{name!r} is a 'service' of the type {CLIENT!r}; "
+    return guess(name, known)
 
 
 def _known(known: Mapping[str, type[Any]], *, rerankers: bool = False) -> str:
@@ -168,9 +180,11 @@ def _value(value: object, hint: object, place: Place) -> object:
 
 
 def _text(value: str, hint: object, place: Place) -> object:
-    """What a text stands for: an error class, a member of an enumeration, nothing, or itself."""
+    """What a text stands for: an error class, a store that needs nothing, a member of an enumeration, nothing, or itself."""
     if takes_errors(hint):
         return _error_class(value, place)
+    if Store in choices(hint):
+        return _made_by_type(_kind({TYPE: value}, place), {TYPE: value}, place)
     for choice in choices(hint):
         if isinstance(choice, type) and issubclass(choice, Enum) and value in [member.value for member in choice]:
             return choice(value)
@@ -208,7 +222,8 @@ def _keyed(table: Mapping[object, object], place: Place) -> Mapping[str, object]
     """*table*, if its keys are texts."""
     for key in table:
         if not isinstance(key, str):
-            raise place.error(f"the key {_told(key)} is no text")
+            hint = ": YAML takes on, off, yes and no for truth values, write it in quotes" if isinstance(key, bool) else ""
+            raise place.error(f"the key {_told(key)} is no text{hint}")
     return cast("Mapping[str, object]", table)
 
 

@@ -123,11 +123,7 @@ class Budget(Wrapper):
         """
         if estimate.cost is not None:
             return estimate.cost
-        why = estimate.unknown or "it makes no estimate, as a Client does"
-        raise InvalidRequestError(
-            f"Budget cannot keep a limit for {self.label}: {why}. Give its model a price of yours, which may be for each "
-            "request: Client(provider, prices={'the-model': Price(0.002, 1, 'request')})"
-        )
+        raise InvalidRequestError(f"Budget cannot keep a limit for {self.label}: {_why_not(self.label, estimate)}")
 
     def _reserve(self, cost: float) -> tuple[_Spending, ...]:
         """The pages on which *cost* is now reserved.
@@ -152,6 +148,17 @@ class Budget(Wrapper):
             self._run, self._day = _Spending(self._run.settled), _Spending(self._day.settled)
         if self._date != today():
             self._date, self._day = today(), _Spending()
+
+
+def _why_not(label: str, estimate: Estimate) -> str:
+    """Why a cost is unknown, and what to do."""
+    if estimate.unknown is None:
+        return "it makes no estimate, as a Client does; put Budget around the clients in it"
+    model = "rescore" if label == "kendra" else label.partition(":")[2] or "the-model"  # Kendra's plans have no models
+    return (
+        f"{estimate.unknown}. Give it a price of yours, which may be for each request: "
+        f"Client(provider, prices={{{model!r}: Price(0.002, 1, 'request')}})"
+    )
 
 
 def _settle(lock: threading.Lock, pages: tuple[_Spending, ...], reserved: float, cost: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from rerankkit._checks import kind_of
 from rerankkit._degrading import NOTICES
 from rerankkit._io import IO
 from rerankkit._turns import call, label_of
@@ -144,5 +145,5 @@ def _identity_of(reranker: Reranker) -> CacheIdentity:
 
 def _checked(store: object) -> Store:
     if not isinstance(store, Store) or isinstance(store, type):
-        raise InvalidRequestError(f"expected a store such as MemoryStore() or SQLiteStore(path), got {type(store).__name__}")
+        raise InvalidRequestError(f"expected a store such as MemoryStore() or SQLiteStore(path), got {kind_of(store)}")
     return store

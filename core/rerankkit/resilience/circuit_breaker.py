@@ -74,7 +74,7 @@ class CircuitBreaker(Wrapper):
                 slow_after=None if slow_after is None else check_seconds("slow_after", slow_after),
                 slow_rate=check_share("slow_rate", slow_rate),
                 window=window,
-                least=check_integer("least", least, 1, window, "at most window calls are looked at: pass a larger one"),
+                least=check_integer("least", least, 1, window, f"window={window} calls are looked at: change one of the two"),
                 open_seconds=check_seconds("open_seconds", open_seconds),
                 probes=check_integer("probes", probes, 1, None),
             )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
+from numbers import Real
 from typing import Any, ClassVar, cast
 
-from rerankkit._checks import check_timeout
+from rerankkit._checks import check_timeout, kind_of
 from rerankkit._closing import Closing
 from rerankkit._described import parameters, remade
 from rerankkit._turns import estimate_of, label_of
 from rerankkit.errors import InvalidRequestError
 from rerankkit.identity import Cacheable, CacheIdentity, facts_of
 from rerankkit.money import Estimate
+from rerankkit.provider import Provider
 from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.types import D, RerankRequest
 
@@ -80,9 +82,22 @@ def check_reranker(reranker: object) -> Reranker:
     """*reranker*, if it is one."""
     if not isinstance(reranker, Reranker) or isinstance(reranker, type):
         raise InvalidRequestError(
-            f"expected a reranker such as Client(Cohere()) or connect('cohere'), got {type(reranker).__name__}"
+            f"expected a reranker such as Client(Cohere()) or connect('cohere'), got {kind_of(reranker)}{_way_out(reranker)}"
         )
     return reranker
+
+
+def _way_out(given: object) -> str:
+    """What was probably meant by *given*, for an error's text."""
+    ways = {
+        type: "write it with its parentheses",
+        Provider: "put Client(...) around it",
+        str: "connect(...) makes one of it",
+        Mapping: "from_config(...) makes one of it",
+        Sequence: "pass them one by one, with a * before the list",
+        Real: "options are passed by name",
+    }
+    return next((f"; {way}" for kind, way in ways.items() if isinstance(given, kind)), "")
 
 
 def _shown(of: type, arguments: Mapping[str, object]) -> list[str]:

@@ -225,6 +225,8 @@ def may_hold_password(url: object) -> bool:
 
 def _place(url: str) -> str:
     """Where *url* points, without name and password."""
+    if "://" not in url:
+        return "one that begins otherwise"
     try:
         parts = urlsplit(url)
         port = parts.port
