@@ -566,8 +566,8 @@ def test_pauses_between_looks_grow_up_to_the_longest(colour: str, monkeypatch: p
         async def sleep(self, seconds: float) -> None:
             slept.append(seconds)
 
-    monkeypatch.setattr("rerankkit._io._Blocking.sleep", Clock.sleep)
-    monkeypatch.setattr("rerankkit._io._Async.sleep", Clock.sleep)
+    monkeypatch.setattr("rerankkit._io.Blocking.sleep", Clock.sleep)
+    monkeypatch.setattr("rerankkit._io.Looping.sleep", Clock.sleep)
     looks = ["CREATING"] * 8
     with recorder(states(*looks, "ACTIVE")) as server, plans_of(server) as plans:
         run(colour, plans, "wait_active", PLAN_ID)
@@ -746,8 +746,8 @@ def test_a_gateways_404_is_not_taken_for_a_deleted_plan(colour: str) -> None:
 def test_a_plan_that_does_not_go_is_told_with_its_last_status(colour: str) -> None:
     answer = states("DELETING", "FAILED", ErrorMessage="stuck")
     with recorder(answer) as server, plans_of(server) as plans:
-        with pytest.raises(DeadlineExceededError, match=r"was not gone within 0.1 s: it was FAILED \(stuck\) when last seen"):
-            run(colour, plans, "wait_deleted", PLAN_ID, timeout=0.1, poll_seconds=0.02)
+        with pytest.raises(DeadlineExceededError, match=r"was not gone within 0.6 s: it was FAILED \(stuck\) when last seen"):
+            run(colour, plans, "wait_deleted", PLAN_ID, timeout=0.6, poll_seconds=0.02)
 
 
 def test_cancelling_ends_the_waiting_in_a_loop() -> None:

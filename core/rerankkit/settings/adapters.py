@@ -1,0 +1,88 @@
+"""What adapters do around a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
+
+from rerankkit.errors import InvalidRequestError
+from rerankkit.types import D, Document, RankedDocument, RerankResponse
+
+
+class Settings(BaseModel):
+    """Fields are what they are called, and what is unknown is refused without being shown."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+
+
+class AdapterSettings(Settings):
+    """What both adapters do around a rerank call.
+
+    Attributes:
+        top_n: How many documents to return; None or more than there are: all.
+        min_score: Documents with a lower score, or with none, are left out; not of a degraded answer, whose scores are on
+            another scale, or none.
+        title_key: The metadata key of the title, which Kendra ranks beside the text; None: none.
+        metadata_fields: Metadata that goes along as the document's fields, beside ``text``; None: what the service's
+            `rank_fields` names, if it has any. No other metadata leaves the process.
+        timeout: Seconds for one call as a whole; None: the reranker's own, 30 unless it was told otherwise.
+    """
+
+    top_n: int | None = Field(default=None, ge=1, strict=True)
+    min_score: FiniteFloat | None = None
+    title_key: str | None = None
+    metadata_fields: list[str] | None = None
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    def candidate(self, text: str, metadata: Mapping[Any, Any], score: float | None = None) -> str | Document:
+        """What is ranked of a framework's document: its text, and what of its metadata was asked for."""
+        names = self._field_names()
+        if score is None and self.title_key is None and not names:
+            return text
+        title = metadata.get(self.title_key) if self.title_key is not None else None
+        fields = {name: text if name == "text" else metadata[name] for name in names if name == "text" or name in metadata}
+        return Document(
+            text=text,
+            title=None if title is None else str(title),
+            score=score,
+            fields={**fields, "text": text} if names else None,
+        )
+
+    @model_validator(mode="after")
+    def _know_what_is_ranked(self) -> Self:
+        """Refuse metadata that would go nowhere: of one service it is known what it ranks."""
+        service = getattr(self, "provider", None)
+        ranked = getattr(self, "rank_fields", None) or ()
+        if service is None:
+            return self
+        if self.metadata_fields is not None and not ranked and not getattr(self, "return_documents", False):
+            way_out = "name the fields to rank with rank_fields=" if hasattr(self, "rank_fields") else "leave it out"
+            raise InvalidRequestError(f"metadata_fields has no effect: {service} ranks the text alone here; {way_out}")
+        if self.title_key is not None and service != "kendra" and "title" not in ranked:
+            way_out = "name 'title' in rank_fields=" if hasattr(self, "rank_fields") else "leave it out"
+            raise InvalidRequestError(f"title_key has no effect: {service} ranks no title here; {way_out}")
+        return self
+
+    def _field_names(self) -> Sequence[str]:
+        if self.metadata_fields is not None:
+            return self.metadata_fields
+        names: Sequence[str] | None = getattr(self, "rank_fields", None)
+        return names or ()
+
+    def kept(self, response: RerankResponse[D]) -> list[RankedDocument[D]]:
+        """The results that `min_score` lets through; of a degraded answer all of them."""
+        if self.min_score is None or response.status == "degraded":
+            return list(response.results)
+        return [
+            result
+            for result in response.results
+            if result.relevance_score is not None and result.relevance_score >= self.min_score
+        ]

@@ -1,0 +1,103 @@
+"""Any reranker as a field, and what becomes of a call that nobody answers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import (
+    ConfigDict,
+    PrivateAttr,
+    field_serializer,
+    field_validator,
+)
+
+from rerankkit._checks import kind_of
+from rerankkit._closing import Closing
+from rerankkit._degrading import OnError
+from rerankkit.config import from_config
+from rerankkit.config._secrets import refusal
+from rerankkit.errors import InvalidRequestError
+from rerankkit.provider import Provider
+from rerankkit.reranker import Reranker
+from rerankkit.resilience import Fallback, Passthrough
+from rerankkit.settings.adapters import Settings
+
+
+class RankingSettings(Settings):
+    """What becomes of a call that nobody answers.
+
+    Attributes:
+        on_error: ``"raise"``, or ``"passthrough"`` to answer an outage with the documents in the order in which they were
+            given, cut to `top_n`. A bad request or a bad key is raised in any case.
+    """
+
+    on_error: OnError = "raise"
+
+
+class RerankerSettings(RankingSettings, Closing):
+    """Any reranker; closing this closes it.
+
+    Attributes:
+        reranker: ``"cohere:rerank-v3.5"``, a description as `rerankkit.config` takes it, a `rerankkit.Client`, or any
+            object with `rerank` and `arerank`. An object is not dumped.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    reranker: Reranker | Mapping[str, object] | str
+
+    _connected: tuple[object, OnError, Reranker] | None = PrivateAttr(default=None)
+
+    @field_validator("reranker", mode="before")
+    @classmethod
+    def _refuse(cls, value: object) -> object:
+        """Refuse what is no reranker though it looks like one, and keys before anything shows them."""
+        if isinstance(value, Provider):
+            raise InvalidRequestError(f"reranker must be a reranker, such as Client({value!r}), or a connect() string")
+        if isinstance(value, type):
+            raise InvalidRequestError(f"reranker must be a reranker, got {kind_of(value)}: write it with its parentheses")
+        refused = refusal(value)
+        if refused is not None:
+            del value
+            raise refused
+        return value
+
+    @field_serializer("reranker")
+    def _dumped(self, reranker: Reranker | Mapping[str, object] | str) -> Mapping[str, object] | str | None:
+        return reranker if isinstance(reranker, str | Mapping) else None
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Connect, if a string or a description says to what."""
+        super().model_post_init(context)
+        self._reranker()
+
+    def _reranker(self) -> Reranker:
+        given, on_error = self.reranker, self.on_error
+        if self._connected is None or not _is_same(self._connected[0], given) or self._connected[1] != on_error:
+            reranker = from_config(given) if isinstance(given, str | Mapping) else given
+            asked = Fallback(reranker, Passthrough()) if on_error == "passthrough" else reranker
+            self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
+        return self._connected[2]
+
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both hold the same reranker."""
+        self._connected = other._connected
+
+    def close(self) -> None:
+        """Close the reranker."""
+        reranker = self._reranker()
+        if isinstance(reranker, Closing):
+            reranker.close()
+
+    async def aclose(self) -> None:
+        """Close the reranker, also what the running event loop opened."""
+        reranker = self._reranker()
+        if isinstance(reranker, Closing):
+            await reranker.aclose()
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether both are one object, or descriptions that say the same."""
+    return one is other or (isinstance(other, str | Mapping) and one == other)

@@ -1,0 +1,148 @@
+"""The client of one service, as fields: what each service can be told."""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+)
+
+from rerankkit import providers
+from rerankkit._closing import Closing
+from rerankkit._described import SECRET, parameters
+from rerankkit._library import Transport
+from rerankkit.client import Client
+from rerankkit.providers import cohere, pinecone, voyage
+from rerankkit.reranker import Reranker
+from rerankkit.retry import Retry
+from rerankkit.settings.rerankers import RankingSettings
+
+
+def _hidden(key: SecretStr | str | None) -> SecretStr | None:
+    return SecretStr(key) if isinstance(key, str) else key
+
+
+Key: TypeAlias = Annotated[SecretStr | str | None, AfterValidator(_hidden), Field(exclude=True, repr=False)]
+"""A key: given as text or as a secret, kept as a secret, shown and dumped nowhere."""
+
+
+class ServiceSettings(RankingSettings, Closing):
+    """The client of one service; closing this closes it.
+
+    Attributes:
+        concurrency: Requests under way at a time for one call whose documents need several.
+        retry: When to send a request again; None: three attempts.
+        transport: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed.
+        base_url: None: the service's own.
+        allow_http: Lets `base_url` be unencrypted beyond this machine.
+    """
+
+    provider: ClassVar[str]
+
+    concurrency: int = Field(default=8, ge=1)
+    retry: Retry | None = None
+    transport: Transport | None = None
+    base_url: str | None = None
+    allow_http: bool = False
+
+    _client: tuple[object, Client] | None = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Say at once what the service would refuse; of a change, at the next call: two may belong together."""
+        super().model_post_init(context)
+        self.client()
+
+    def _reranker(self) -> Reranker:
+        return self.client()
+
+    def client(self) -> Client:
+        """The client for these settings; another one once they have changed."""
+        provider_class = providers.load(self.provider)
+        options = {name: getattr(self, name) for name in parameters(provider_class)}
+        own: dict[str, Any] = {name: getattr(self, name) for name in ("concurrency", "retry", "transport", "on_error")}
+        if self._client is None or self._client[0] != (options, own):
+            self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
+        return self._client[1]
+
+    def share_connections(self, other: Self) -> None:
+        """Use those of *other*, as long as both have the same settings."""
+        self._client = other._client
+
+    def close(self) -> None:
+        """Close what blocking calls opened; the object cannot be used after."""
+        self.client().close()
+
+    async def aclose(self) -> None:
+        """Close what blocking calls and the running event loop opened; the object cannot be used after."""
+        await self.client().aclose()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without keys and connections: whoever loads a pickle has keys of his own in the environment."""
+        state: dict[Any, Any] = super().__getstate__()
+        fields = {name: None if name in SECRET else value for name, value in state["__dict__"].items()}
+        private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
+        return {**state, "__dict__": fields, "__pydantic_private__": private}
+
+
+class CohereSettings(ServiceSettings):
+    """The options of `rerankkit.Cohere`, which describes them."""
+
+    provider = "cohere"
+
+    model: str = cohere.DEFAULT_MODEL
+    api_key: Key = None
+    api_version: Literal["v2", "v1"] = "v2"
+    rank_fields: list[str] | None = None
+    max_tokens_per_doc: int | None = None
+    priority: int | None = None
+    relevant_spans: bool | dict[str, int | float] | None = None  # pydantic would make a float of max_spans
+    return_documents: bool = False
+    max_chunks_per_doc: int | None = None
+    client_name: str | None = None
+
+
+class VoyageSettings(ServiceSettings):
+    """The options of `rerankkit.Voyage`, which describes them."""
+
+    provider = "voyage"
+
+    model: str = voyage.DEFAULT_MODEL
+    api_key: Key = None
+    truncation: bool = True
+    return_documents: bool = False
+    instruction: str | None = None
+
+
+class PineconeSettings(ServiceSettings):
+    """The options of `rerankkit.Pinecone`, which describes them."""
+
+    provider = "pinecone"
+
+    model: str = pinecone.DEFAULT_MODEL
+    api_key: Key = None
+    rank_fields: list[str] | None = None
+    return_documents: bool = False
+    truncate: Literal["END", "NONE"] | None = None
+    max_tokens_per_doc: int | None = None
+    max_chunks_per_doc: int | None = None
+    api_version: str = pinecone.API_VERSION
+
+
+class KendraSettings(ServiceSettings):
+    """The options of `rerankkit.Kendra`, which describes them."""
+
+    provider = "kendra"
+
+    plan_id: str
+    region: str | None = None
+    fips: bool = False
+    profile: str | None = None
+    aws_access_key_id: str | None = Field(default=None, exclude=True, repr=False)
+    aws_secret_access_key: Key = None
+    aws_session_token: Key = None
+    overflow: Literal["append", "error"] = "append"
