@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -54,6 +55,12 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_event_loop_by_the_way() -> None:
+    """LlamaIndex asks for the thread's loop: in a process that had none it would be given one, which nobody closes."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(params=COLOURS)

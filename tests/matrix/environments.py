@@ -26,7 +26,7 @@ WARNINGS = (  # of old versions of the frameworks about themselves; the tests ma
     "ignore:The 'validate_default' attribute",  # llama-index-core 0.13.0, imported under pydantic 2.12 or later
     "ignore:ServiceManager is deprecated",  # the workflows that come with it
 )
-EXTRAS = "langchain,llamaindex,kendra,emulator,cli,redis,httpx2"
+EXTRAS = "langchain,llamaindex,kendra,emulator,cli,redis,httpx2,otel"
 VERSIONS = "import json, platform, sys; from importlib.metadata import version; "
 VERSIONS += "print(json.dumps([platform.python_version(), *map(version, sys.argv[1:])]))"
 NEEDED = {  # of the extra `test`: what the files above and the type checkers need
