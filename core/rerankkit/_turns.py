@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import count
+from typing import NamedTuple, TypeVar
 
 from rerankkit._io import IO
 from rerankkit._watching import watched
@@ -14,18 +17,23 @@ from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.service import tidy
 from rerankkit.types import Attempt, D, RerankRequest, RerankResponse
 
+E = TypeVar("E", bound=Exception)
+
+_ORDER = count(1)  # what begins and what is told, one after the other; clocks may stand still in between
+
 
 async def call(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
     """What *reranker* answers, which says in `attempts` whose turns it took; an error says so in its `history`.
 
     It has until the request's deadline, or for the `timeout` it was made with if that ends sooner.
     """
-    started = time.monotonic()
+    began, started = next(_ORDER), time.monotonic()
     try:
         response = await _answer(io, reranker, request)
     except RerankError as error:
-        seconds = time.monotonic() - started
-        error.history = error.history or (Attempt(label_of(reranker), "failed", seconds, told(error)),)
+        if not _is_told(error, began):
+            _forget(error)
+            tell(error, [Attempt(label_of(reranker), "failed", time.monotonic() - started, told(error))])
         raise
     seconds = time.monotonic() - started
     turn = Attempt(response.served_by, "served", seconds, usage=response.usage, cost=response.cost)
@@ -60,6 +68,55 @@ def estimate_of(reranker: Reranker, request: RerankRequest[D]) -> Estimate:
 def told(error: BaseException) -> str:
     """*error* in one line."""
     return tidy(f"{type(error).__name__}: {error}")
+
+
+class _Mark(NamedTuple):
+    """When an error was told what to say, and what of that stands in its notes."""
+
+    when: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def tell(error: RerankError, history: Iterable[Attempt], notes: Sequence[str] = ()) -> None:
+    """Let *error* say what came of all turns."""
+    if notes:
+        error.__notes__ = [*_notes_of(error), *notes]  # another list: copies share the one there was
+    vars(error)["_mark"] = _Mark(next(_ORDER), (*_mark_of(error).notes, *notes))
+    error.history = tuple(history)
+
+
+def copied(error: E) -> E | None:
+    """*error* for another call, without its traceback; None if its class does not let itself be copied."""
+    try:
+        found = copy.copy(error)
+    except Exception:  # noqa: BLE001 -- anybody's class
+        return None
+    if _notes_of(found):
+        found.__notes__ = [*_notes_of(found)]
+    return found
+
+
+def _mark_of(error: RerankError) -> _Mark:
+    found: _Mark = vars(error).get("_mark", _Mark())
+    return found
+
+
+def _notes_of(error: BaseException) -> Sequence[str]:
+    return getattr(error, "__notes__", ())
+
+
+def _is_told(error: RerankError, began: int) -> bool:
+    """Whether *error* says already what came of the call that *began* then: by wrappers within it, or by its maker."""
+    when = _mark_of(error).when
+    return when > began or (not when and bool(error.history))
+
+
+def _forget(error: RerankError) -> None:
+    """Whoever raises one object twice does not mean the first call's turns."""
+    mark = _mark_of(error)
+    if mark.notes:
+        error.__notes__ = [note for note in _notes_of(error) if note not in mark.notes]
+    vars(error)["_mark"] = _Mark()
 
 
 def history_of(errors: Iterable[RerankError]) -> tuple[Attempt, ...]:

@@ -25,6 +25,7 @@ from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.resilience.fallback import Fallback
 from rerankkit.resilience.passthrough import Passthrough
 from rerankkit.testing import FakeReranker
+from rerankkit.types import Attempt
 
 TEXTS = ["a", "b", "c"]
 ONCE = Retry(attempts=1)
@@ -442,3 +443,48 @@ def test_a_wrong_key_of_the_primary_is_told_and_not_papered_over(service: Servic
         ):
             run(colour, chain, "rerank", "q", TEXTS)
     assert [turn.outcome for turn in caught.value.history] == ["failed"]
+
+
+# An error that is raised again
+
+
+def test_an_error_that_is_raised_again_tells_of_the_last_call_alone(colour: str) -> None:
+    first, second = errors.ServerError("the first is down"), errors.ServerError("the second is down")
+    first.add_note("a note of its maker's")
+    for _ in range(3):
+        chain = Fallback(failing(first), failing(second))
+        with pytest.raises(errors.ServerError) as caught:
+            run(colour, chain, "rerank", "q", TEXTS)
+        assert caught.value is first
+        assert len(first.history) == 2
+        assert first.__notes__ == [
+            "a note of its maker's",
+            "Then fake:fake failed: ServerError: the second is down",
+        ]
+
+
+def test_whose_turn_it_was_is_told_anew_of_an_error_that_is_raised_again(colour: str) -> None:
+    error = errors.ServerError("down")
+    times = []
+    for latency in (0.05, 0.0):
+        response = run(colour, Fallback(failing(error, latency=latency), Passthrough()), "rerank", "q", TEXTS)
+        times.append(response.attempts[0].seconds)
+    assert times[0] >= 0.05 > times[1]
+
+
+def test_what_the_maker_of_an_error_says_of_its_turns_is_kept(colour: str) -> None:
+    error = errors.ServerError("down")
+    error.history = (Attempt("mine", "failed", 1.0, "as I know it"),)
+    assert run(colour, Fallback(failing(error), Passthrough()), "rerank", "q", TEXTS).attempts[0] == error.history[0]
+
+
+def test_a_fake_that_fails_often_raises_an_error_of_its_own_each_time(colour: str) -> None:
+    fake, error = FakeReranker(), errors.ServerError("down")
+    fake.fail(error, times=2)
+    raised = []
+    for _ in range(2):
+        with pytest.raises(errors.ServerError, match="down") as caught:
+            run(colour, fake, "rerank", "q", TEXTS)
+        raised.append(caught.value)
+    assert raised[0] is error
+    assert raised[1] is not error

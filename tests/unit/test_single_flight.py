@@ -267,6 +267,24 @@ def test_a_failure_of_the_service_is_everybodys(leader: str, colour: str, caller
     assert len(several.call(colour, TEXTS).result()) == 20
 
 
+def test_what_one_caller_notes_of_a_failure_no_other_sees(colour: str, callers: Any) -> None:
+    service = Scorer()
+    cached = Cached(service)
+    several = callers(cached)
+    error = RateLimitError("slower")
+    error.add_note("of the service")
+    service.fail(error)
+    with held(service):
+        calls = [several.call(colour, TEXTS)]
+        until(lambda: len(service.calls) == 1)
+        calls += [several.call(colour, TEXTS) for _ in range(2)]
+        until(lambda: waiting(cached) == 2)
+    errors = [call.exception() for call in calls]
+    for number, each in enumerate(errors):
+        each.add_note(f"of caller {number}")
+    assert [each.__notes__ for each in errors] == [["of the service", f"of caller {number}"] for number in range(3)]
+
+
 def test_a_request_that_was_wrong_is_its_callers_alone(colour: str, callers: Any) -> None:
     service = Scorer()
     cached = Cached(service)

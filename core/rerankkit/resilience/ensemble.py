@@ -13,7 +13,7 @@ from rerankkit._degrading import NOTICES, OUTAGES, in_given_order
 from rerankkit._io import IO, Job
 from rerankkit._ordering import in_order
 from rerankkit._rendering import is_empty
-from rerankkit._turns import call, estimate_of, label_of, share_of, told
+from rerankkit._turns import call, estimate_of, label_of, share_of, tell, told
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError, RerankError
 from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate, sum_of_costs
@@ -188,7 +188,7 @@ class _Round(Generic[D]):
         try:
             await self._ask_all()
         except RerankError as error:
-            error.history = (*_attempts(self._found_so_far().values()), *error.history)
+            tell(error, (*_attempts(self._found_so_far().values()), *error.history))
             raise
         found = self._found_so_far()
         self._found.clear()  # errors and the frames of their tracebacks would keep each other alive, and the documents
@@ -225,7 +225,7 @@ class _Round(Generic[D]):
         who = label_of(self._rerankers[place])
         seconds = self._seconds * PATIENCE
         error = DeadlineExceededError(f"{who} did not answer within {seconds:g} s; allow more with timeout=")
-        error.history = (Attempt(who, "failed", seconds, told(error)),)
+        tell(error, [Attempt(who, "failed", seconds, told(error))])
         return error
 
 
@@ -250,9 +250,7 @@ def _attempts(turns: Iterable[Turn[D]]) -> tuple[Attempt, ...]:
 def _too_few(failures: Sequence[RerankError], attempts: tuple[Attempt, ...]) -> RerankError:
     """The first failure, which says what became of the others."""
     first, *others = failures
-    first.history = attempts
-    for error in others:
-        first.add_note(f"Besides: {told(error)}")
+    tell(first, attempts, [f"Besides: {told(error)}" for error in others])
     return first
 
 

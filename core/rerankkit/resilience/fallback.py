@@ -8,7 +8,7 @@ from dataclasses import replace
 from rerankkit._checks import check_error_types
 from rerankkit._degrading import NOTICES, OUTAGES
 from rerankkit._io import IO
-from rerankkit._turns import call, history_of, label_of, share_of
+from rerankkit._turns import call, history_of, label_of, share_of, tell
 from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.reranker import Reranker
 from rerankkit.resilience.wrapper import Wrapper
@@ -45,7 +45,7 @@ class Fallback(Wrapper):
             except RerankError as error:
                 failures.append(error)
                 if not isinstance(error, self._on):
-                    error.history = history_of(failures)
+                    tell(error, history_of(failures))
                     raise
                 NOTICES.tell(label_of(reranker), error, "others rank" if position + 1 < len(self.rerankers) else "nobody ranks")
             else:
@@ -70,7 +70,6 @@ def _after(failures: Sequence[RerankError], response: RerankResponse[D]) -> Rera
 def _all_failed(failures: Sequence[RerankError]) -> RerankError:
     """The first failure, which says what became of the others."""
     first = failures[0]
-    first.history = history_of(failures)
-    for turn in first.history[1:]:
-        first.add_note(f"Then {turn.reranker} failed: {turn.error}")
+    turns = history_of(failures)
+    tell(first, turns, [f"Then {turn.reranker} failed: {turn.error}" for turn in turns[1:]])
     return first

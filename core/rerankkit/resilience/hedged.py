@@ -14,7 +14,7 @@ from rerankkit._checks import check_seconds, check_share
 from rerankkit._degrading import OUTAGES
 from rerankkit._forking import fork_lock
 from rerankkit._io import IO
-from rerankkit._turns import call, estimate_of, label_of
+from rerankkit._turns import call, estimate_of, label_of, tell
 from rerankkit.errors import RerankError
 from rerankkit.money import Estimate, sum_of_costs
 from rerankkit.reranker import Reranker
@@ -205,6 +205,5 @@ def _billed(response: RerankResponse[D], lost: Sequence[Attempt], attempts: tupl
 
 def _tell(error: RerankError, history: Sequence[Attempt]) -> None:
     """Let *error* say what came of all turns."""
-    error.history = tuple(history)
-    for turn in history[1:]:
-        error.add_note(f"Meanwhile {turn.reranker} {turn.outcome}{f': {turn.error}' if turn.error else ''}")
+    others = [f"{turn.reranker} {turn.outcome}{f': {turn.error}' if turn.error else ''}" for turn in history[1:]]
+    tell(error, history, [f"Meanwhile {other}" for other in others])

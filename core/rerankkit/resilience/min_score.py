@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rerankkit._io import IO
-from rerankkit._turns import call
+from rerankkit._turns import call, tell
 from rerankkit.calibration import Threshold, check_finite
 from rerankkit.errors import InvalidRequestError
 from rerankkit.reranker import Reranker
@@ -47,6 +47,6 @@ class MinScore(Wrapper):
         try:
             self.min_score.check(response.provider, response.model)
         except InvalidRequestError as error:
-            error.history = response.attempts
+            tell(error, response.attempts)
             raise
         return self.min_score.value

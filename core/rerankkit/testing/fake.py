@@ -12,6 +12,7 @@ from typing import TypeAlias
 from rerankkit._checks import check_integer, check_timeout, is_blank, is_number
 from rerankkit._io import IO
 from rerankkit._rendering import ranked_text
+from rerankkit._turns import copied
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError
 from rerankkit.identity import CacheIdentity
 from rerankkit.provider import Content, Prepared
@@ -81,10 +82,11 @@ class FakeReranker(BaseReranker):
         return CacheIdentity(self._name, "fake", self.scores is not None, _prepared)
 
     def fail(self, error: Exception, *, times: int = 1) -> None:
-        """Have the next *times* calls raise *error*, after those that are to fail already."""
+        """Have the next *times* calls raise *error*, after those that are to fail already; all but the first a copy of it."""
         if not isinstance(error, Exception):
             raise InvalidRequestError(f"error must be an exception, such as ServerError('no'), got {error!r}")
-        self._failures.extend([error] * check_integer("times", times, 1, None))
+        more = check_integer("times", times, 1, None) - 1
+        self._failures.extend([error, *(copied(error) or error for _ in range(more))])
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         texts = tuple(ranked_text(index, item, None) for index, item in enumerate(request.items))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rerankkit._forking import fork_lock
+from rerankkit._turns import copied
 from rerankkit.deadline import Deadline
 from rerankkit.errors import BadRequestError, ProviderError
 from rerankkit.resilience._caching.entries import Entry
@@ -33,7 +33,7 @@ class Landing:
 
     def failure(self) -> ProviderError | None:
         """A copy of the error for each: a traceback belongs to one call."""
-        return None if self.error is None else _copied(self.error)
+        return None if self.error is None else copied(self.error)
 
 
 class Flight:
@@ -61,7 +61,7 @@ class Flight:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # what is wrong with one of this call's documents, or its time, need not be wrong with another's
         if isinstance(error, ProviderError) and not isinstance(error, BadRequestError):
-            self.landing = Landing(self.landing.entries, _copied(error))
+            self.landing = Landing(self.landing.entries, copied(error))
         self._flights.land(self)
 
 
@@ -103,11 +103,3 @@ class Flights:
                 if self._by_key.get(key) is flight:
                     del self._by_key[key]
         flight.future.set_result(flight.landing)
-
-
-def _copied(error: ProviderError) -> ProviderError | None:
-    """*error* without its traceback; None if its class does not let itself be copied."""
-    try:
-        return copy.copy(error)
-    except Exception:  # noqa: BLE001 -- anybody's class
-        return None
