@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 
 from rerankkit._content import UnreadableReplyError
 from rerankkit._http import Http, TransportError
-from rerankkit._io import IO
+from rerankkit._io import IO, Job
 from rerankkit._tokens import most_tokens
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
@@ -82,7 +82,7 @@ async def rerank(
     batches = plan(provider, request, prepared)
     share = policy.concurrency // max(1, min(len(batches), policy.concurrency))
     jobs = [partial(score, line, provider, batch, share) for batch in batches]
-    scored = await io.gather(jobs, policy.concurrency)
+    scored = await _all(io, jobs, policy.concurrency)
     return merge(provider, request, prepared, list(chain.from_iterable(scored)), price_of=price_of)
 
 
@@ -154,8 +154,17 @@ async def score(line: Line, provider: Provider, batch: Batch, share: int) -> lis
     else:
         return [ScoredBatch(batch, reply.after(attempts, request.warnings))]
     halves = [partial(score, line, provider, half, max(1, share // 2)) for half in batch.halves()]
-    first, *others = chain.from_iterable(await line.io.gather(halves, min(2, share)))
+    first, *others = chain.from_iterable(await _all(line.io, halves, min(2, share)))
     return [replace(first, reply=first.reply.after(refused)), *others]
+
+
+async def _all(io: IO, jobs: Sequence[Job[list[ScoredBatch]]], limit: int) -> list[list[ScoredBatch]]:
+    """What came of all requests of a call, or of a part of it; a failure of one of several says so."""
+    try:
+        return await io.gather(jobs, limit)
+    except ProviderError as error:
+        error.partial = error.partial or len(jobs) > 1
+        raise
 
 
 async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpResponse], T]) -> tuple[T, int]:
