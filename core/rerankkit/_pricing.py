@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
-from rerankkit import _engine
 from rerankkit._checks import shown
+from rerankkit._planning import plan
 from rerankkit._tokens import Tokenizer, likely_tokens
 from rerankkit.errors import InvalidRequestError
 from rerankkit.money import UNITS, Estimate, cost_of, sum_of_costs
@@ -40,7 +40,7 @@ class Pricing:
         """What a call is likely to consume and cost: each of its requests once."""
         self.provider.check_query(request.query)
         price = self.price()
-        batches = _engine.plan(self.provider, request, self.provider.prepare(request.items))
+        batches = plan(self.provider, request, self.provider.prepare(request.items))
         unit = price.unit if price else None
         usages = [self.provider.estimate_usage(batch, self._tokens, unit) for batch in batches]
         cost = sum_of_costs(*(cost_of(usage, price) for usage in usages))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rerankkit import RerankRequest
 from rerankkit._checks import as_items
-from rerankkit._engine import plan
+from rerankkit._planning import plan
 from rerankkit.deadline import Deadline
 from rerankkit.provider import Batch, Prepared, Provider
 

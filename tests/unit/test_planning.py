@@ -9,7 +9,7 @@ import pytest
 from helpers.services import COHERE, KEY, PINECONE, VOYAGE
 from rerankkit import Cohere, Document, InvalidRequestError, Pinecone, RerankRequest, Voyage
 from rerankkit._checks import as_items
-from rerankkit._engine import plan
+from rerankkit._planning import plan
 from rerankkit._rendering import ranked_text
 from rerankkit._tokens import least_tokens, most_tokens
 from rerankkit.deadline import Deadline
