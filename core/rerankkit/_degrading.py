@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, cast
 from rerankkit import errors
 from rerankkit._checks import check_choice
 from rerankkit._forking import fork_lock
-from rerankkit._turns import told
+from rerankkit._turns import failed, told
 from rerankkit.errors import RerankError
 from rerankkit.types import Attempt, D, RankedDocument, RerankRequest, RerankResponse
 
@@ -49,8 +49,7 @@ async def ranked_or_given(
         return await rank()
     except OUTAGES as error:
         NOTICES.tell(who, error, "documents keep the given order")
-        turn = Attempt(who, "failed", time.monotonic() - started, told(error))
-        return in_given_order(request, error.history or (turn,))
+        return in_given_order(request, error.history or (failed(who, time.monotonic() - started, error),))
 
 
 def in_given_order(request: RerankRequest[D], attempts: tuple[Attempt, ...] = ()) -> RerankResponse[D]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -11,8 +11,8 @@ from typing import TypeAlias, TypeVar
 
 from rerankkit._content import UnreadableReplyError
 from rerankkit._http import Http, TransportError
-from rerankkit._io import IO
-from rerankkit._tokens import most_tokens
+from rerankkit._io import IO, Job
+from rerankkit._planning import plan
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import (
@@ -24,7 +24,7 @@ from rerankkit.errors import (
     RequestTooLargeError,
 )
 from rerankkit.money import cost_of, sum_of_costs
-from rerankkit.provider import Batch, Content, Limits, Prepared, Price, Provider, Reply
+from rerankkit.provider import Batch, Prepared, Price, Provider, Reply
 from rerankkit.retry import Attempts, Retry, RetryBudget
 from rerankkit.service import Service, tidy
 from rerankkit.types import D, RankedDocument, RerankRequest, RerankResponse, Skipped, Span, Usage
@@ -82,50 +82,8 @@ async def rerank(
     batches = plan(provider, request, prepared)
     share = policy.concurrency // max(1, min(len(batches), policy.concurrency))
     jobs = [partial(score, line, provider, batch, share) for batch in batches]
-    scored = await io.gather(jobs, policy.concurrency)
+    scored = await _all(io, jobs, policy.concurrency)
     return merge(provider, request, prepared, list(chain.from_iterable(scored)), price_of=price_of)
-
-
-# Planning
-
-
-def plan(provider: Provider, request: RerankRequest[D], prepared: Prepared) -> list[Batch]:
-    """The requests to make, as few as the service's limits allow.
-
-    Only a single request is told `top_n`: of several, each answers in full and the cut follows the merge.
-    """
-    chunks = list(_chunks(provider, request.query, prepared.contents))
-    cuts = provider.takes_top_n and request.top_n is not None and len(chunks) == 1 and request.top_n < len(chunks[0])
-    return [
-        Batch(request.query, [prepared.contents[index] for index in chunk], chunk, request.top_n if cuts else None)
-        for chunk in chunks
-    ]
-
-
-def _chunks(provider: Provider, query: str, contents: Mapping[int, Content]) -> Iterator[Sequence[int]]:
-    """Positions that go out together.  A listwise service's scores hold within one request only: it is not cut."""
-    indices = list(contents)
-    limits = provider.limits
-    if not provider.pointwise or not indices:
-        return iter([indices] if indices else [])
-    if limits.request_tokens is None:
-        return (indices[start : start + limits.documents] for start in range(0, len(indices), limits.documents))
-    return _chunks_by_tokens(provider.full_query(query), contents, limits, limits.request_tokens)
-
-
-def _chunks_by_tokens(query: str, contents: Mapping[int, Content], limits: Limits, most: int) -> Iterator[Sequence[int]]:
-    of_query = most_tokens(query)
-    chunk: list[int] = []
-    total = 0
-    for index, content in contents.items():
-        tokens = of_query + most_tokens(str(content))
-        tokens = min(tokens, limits.pair_tokens or tokens)  # the service cuts longer pairs, or refuses them singly
-        if chunk and (len(chunk) == limits.documents or total + tokens > most):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(index)
-        total += tokens
-    yield chunk
 
 
 # Scoring
@@ -154,8 +112,17 @@ async def score(line: Line, provider: Provider, batch: Batch, share: int) -> lis
     else:
         return [ScoredBatch(batch, reply.after(attempts, request.warnings))]
     halves = [partial(score, line, provider, half, max(1, share // 2)) for half in batch.halves()]
-    first, *others = chain.from_iterable(await line.io.gather(halves, min(2, share)))
+    first, *others = chain.from_iterable(await _all(line.io, halves, min(2, share)))
     return [replace(first, reply=first.reply.after(refused)), *others]
+
+
+async def _all(io: IO, jobs: Sequence[Job[list[ScoredBatch]]], limit: int) -> list[list[ScoredBatch]]:
+    """What came of all requests of a call, or of a part of it; a failure of one of several says so."""
+    try:
+        return await io.gather(jobs, limit)
+    except ProviderError as error:
+        error.partial = error.partial or len(jobs) > 1
+        raise
 
 
 async def attempt(line: Line, request: HttpRequest, parse: Callable[[HttpResponse], T]) -> tuple[T, int]:

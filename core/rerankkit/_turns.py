@@ -11,11 +11,23 @@ from typing import NamedTuple, TypeVar
 
 from rerankkit._io import IO
 from rerankkit._watching import watched
-from rerankkit.errors import RerankError
+from rerankkit.errors import (
+    APIConnectionError,
+    BudgetExceededError,
+    CircuitOpenError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    InvalidResponseError,
+    ProviderError,
+    RerankError,
+)
 from rerankkit.money import Estimate
 from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.service import tidy
-from rerankkit.types import Attempt, D, RerankRequest, RerankResponse
+from rerankkit.types import Attempt, D, RerankRequest, RerankResponse, Usage
+
+UNSENT = (BudgetExceededError, CircuitOpenError, InvalidRequestError)
+"""What is raised before anything is sent."""
 
 E = TypeVar("E", bound=Exception)
 
@@ -33,7 +45,7 @@ async def call(io: IO, reranker: Reranker, request: RerankRequest[D]) -> RerankR
     except RerankError as error:
         if not _is_told(error, began):
             _forget(error)
-            tell(error, [Attempt(label_of(reranker), "failed", time.monotonic() - started, told(error))])
+            tell(error, [failed(label_of(reranker), time.monotonic() - started, error)])
         raise
     seconds = time.monotonic() - started
     turn = Attempt(response.served_by, "served", seconds, usage=response.usage, cost=response.cost)
@@ -63,6 +75,32 @@ def estimate_of(reranker: Reranker, request: RerankRequest[D]) -> Estimate:
     if not isinstance(reranker, BaseReranker):
         return Estimate()
     return reranker._estimate(request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- the wrappers' way in
+
+
+def failed(who: str, seconds: float, error: RerankError) -> Attempt:
+    """The turn of one who raised *error*."""
+    requests = error.attempts if isinstance(error, ProviderError | DeadlineExceededError) else 0
+    return Attempt(who, "failed", seconds, told(error), Usage(requests), None if _may_be_billed(error) else 0.0)
+
+
+def is_sent(turn: Attempt) -> bool:
+    """Whether anything may have been sent for it: refusals of this package's own come before."""
+    return turn.usage.requests > 0 or turn.cost is None
+
+
+def _was_sent(error: RerankError) -> bool:
+    if isinstance(error, ProviderError):
+        return error.attempts > 0
+    if isinstance(error, DeadlineExceededError):
+        return error.sent
+    return not isinstance(error, UNSENT)
+
+
+def _may_be_billed(error: RerankError) -> bool:
+    """Whether a service may have ranked for a call that ended with *error*, and bill it, in whole or in part."""
+    if not isinstance(error, ProviderError) or isinstance(error, InvalidResponseError) or not _was_sent(error):
+        return _was_sent(error)
+    return error.partial or (error.sent if isinstance(error, APIConnectionError) else error.status_code is None)
 
 
 def told(error: BaseException) -> str:

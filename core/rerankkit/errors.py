@@ -50,7 +50,10 @@ class DeadlineExceededError(RerankError, TimeoutError):
         provider: The service that was waited for; empty where none was.
         model: The model asked for; None for services that have none.
         attempts: Requests that were begun.
+        sent: Something may have been sent, and be billed; False: the time was over before.
     """
+
+    sent = True
 
     def __init__(self, message: str, *, provider: str = "", model: str | None = None, attempts: int = 0) -> None:
         super().__init__(message)
@@ -93,7 +96,10 @@ class ProviderError(RerankError):
         retry_after: Seconds the service asked to wait; None when it did not say.
         retryable: Whether the same request can succeed later without a change.
         attempts: Requests that were sent before this error was raised.
+        partial: They were for a part of the call; others of its requests may have been answered, and be billed.
     """
+
+    partial = False
 
     retryable_by_default: ClassVar[bool] = False
 

@@ -138,8 +138,8 @@ class Attempt:
         outcome: Whether its scores are in the response, it failed, or another was faster.
         seconds: How long it took, or was waited for.
         error: How it failed, in one line.
-        usage: What it consumed; of a cancelled turn, whose reply nobody reads, an estimate.
-        cost: The price of that in dollars (USD); None: unknown.
+        usage: What it consumed; of a cancelled turn, whose reply nobody reads, an estimate; of a failed one, its requests.
+        cost: The price of that in dollars (USD); None: unknown, as where a service may bill what it did not answer.
     """
 
     reranker: str

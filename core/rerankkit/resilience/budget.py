@@ -13,15 +13,8 @@ from typing import ClassVar
 from rerankkit._checks import is_number, shown
 from rerankkit._forking import fork_lock
 from rerankkit._io import IO
-from rerankkit._turns import call, estimate_of
-from rerankkit.errors import (
-    APIConnectionError,
-    BudgetExceededError,
-    CircuitOpenError,
-    InvalidRequestError,
-    InvalidResponseError,
-    ProviderError,
-)
+from rerankkit._turns import call, estimate_of, is_sent
+from rerankkit.errors import BudgetExceededError, InvalidRequestError, RerankError
 from rerankkit.money import Estimate
 from rerankkit.reranker import Reranker
 from rerankkit.resilience.wrapper import Wrapper
@@ -110,9 +103,9 @@ class Budget(Wrapper):
         try:
             response = await call(io, self.rerankers[0], request)
         except BaseException as error:
-            _settle(self._lock, pages, expected, expected if _may_be_billed(error, estimate) else 0.0)
+            _settle(self._lock, pages, expected, _cost_in_vain(error, estimate, expected))
             raise
-        _settle(self._lock, pages, expected, expected if response.cost is None else response.cost)
+        _settle(self._lock, pages, expected, _cost(response, expected))
         return response
 
     def _known(self, estimate: Estimate) -> float:
@@ -169,13 +162,21 @@ def _settle(lock: threading.Lock, pages: tuple[_Spending, ...], reserved: float,
             page.settled += cost
 
 
-def _may_be_billed(error: BaseException, estimate: Estimate) -> bool:
-    """Whether a call that ended with *error* may have been ranked, and be billed, in whole or in part."""
-    if isinstance(error, InvalidRequestError | CircuitOpenError | BudgetExceededError):
-        return False
-    if estimate.usage.requests > 1 or isinstance(error, InvalidResponseError) or not isinstance(error, ProviderError):
-        return True
-    return error.sent if isinstance(error, APIConnectionError) else error.status_code is None
+def _cost(response: RerankResponse[D], expected: float) -> float:
+    """What a call cost; as much as was *expected* stands for what nobody knows, and for who failed and may be billed."""
+    if response.cost is None:
+        return expected
+    return response.cost + (expected if any(turn.cost is None for turn in response.attempts) else 0.0)
+
+
+def _cost_in_vain(error: BaseException, estimate: Estimate, expected: float) -> float:
+    """The same of a call that ended with *error*."""
+    if not isinstance(error, RerankError):
+        return expected
+    turns = error.history
+    is_one_of_several = estimate.usage.requests > 1 and len(turns) == 1 and is_sent(turns[0])
+    is_unknown = is_one_of_several or any(turn.cost is None for turn in turns)
+    return math.fsum(turn.cost or 0.0 for turn in turns) + (expected if is_unknown else 0.0)
 
 
 def _refusal(label: str, name: str, cost: float, spent: float, limit: float) -> str:

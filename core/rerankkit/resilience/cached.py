@@ -9,8 +9,8 @@ from typing import ClassVar
 from rerankkit._checks import kind_of
 from rerankkit._degrading import NOTICES
 from rerankkit._io import IO
-from rerankkit._turns import call, label_of
-from rerankkit.errors import InvalidRequestError
+from rerankkit._turns import call, label_of, tell
+from rerankkit.errors import InvalidRequestError, RerankError
 from rerankkit.identity import Cacheable, CacheIdentity
 from rerankkit.reranker import Reranker
 from rerankkit.resilience._caching.entries import Entry
@@ -57,6 +57,14 @@ class Cached(Wrapper):
             return await self._uncached(io, request, error)
         if not work.units.keys:
             return replace(await call(io, self.rerankers[0], request), cache=CacheUse(0, 0, 0.0))
+        try:
+            return await self._answer(work)
+        except RerankError as error:
+            if work.answers:
+                tell(error, (*work.turns(), *error.history))
+            raise
+
+    async def _answer(self, work: Work[D]) -> RerankResponse[D]:
         try:
             entries = await self._of_one_model(work)
         except SubstitutedError as found:

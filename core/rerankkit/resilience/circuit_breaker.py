@@ -13,7 +13,7 @@ from rerankkit._checks import check_integer, check_seconds, check_share
 from rerankkit._degrading import OUTAGES
 from rerankkit._forking import fork_lock
 from rerankkit._io import IO
-from rerankkit._turns import call
+from rerankkit._turns import call, is_sent
 from rerankkit.errors import BudgetExceededError, CircuitOpenError, RerankError
 from rerankkit.reranker import Reranker
 from rerankkit.resilience.wrapper import Wrapper
@@ -24,7 +24,7 @@ logger = logging.getLogger("rerankkit")
 State: TypeAlias = Literal["closed", "open", "half_open"]
 
 FAILURES: tuple[type[RerankError], ...] = tuple(kind for kind in OUTAGES if kind not in (BudgetExceededError, CircuitOpenError))
-"""What speaks against a reranker; those two are refusals of this package's own, before anything is sent."""
+"""What speaks against a reranker, if anything was sent; those two are refusals of this package's own, before that."""
 
 PROBE_PAUSE = 1.0  # seconds after which to ask again while others try it; nobody knows how long they take
 
@@ -92,8 +92,8 @@ class CircuitBreaker(Wrapper):
         try:
             response = await call(io, self.rerankers[0], request)
             outcome = "served"
-        except FAILURES:
-            outcome = "failed"
+        except FAILURES as error:
+            outcome = "failed" if any(map(is_sent, error.history)) else None
             raise
         finally:
             told = self._circuit.leave(era, outcome, time.monotonic() - started)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from rerankkit._checks import check_flag, check_integer
 from rerankkit._io import IO
-from rerankkit._turns import call
+from rerankkit._turns import call, is_sent
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError, RateLimitError, RerankError, ServerError
 from rerankkit.reranker import Reranker
 from rerankkit.resilience._limits.places import Place, Places
@@ -84,14 +84,18 @@ async def _given(io: IO, place: Place, request: RerankRequest[D], by: Concurrenc
     try:
         return await io.wait(place, request.deadline)
     except TimeoutError:
-        raise DeadlineExceededError(
+        error = DeadlineExceededError(
             f"nothing was sent: {by.limit} calls were under way, and none of them ended within {request.deadline.seconds:g} s; "
             "allow more time with timeout=, or more calls with most="
-        ) from None
+        )
+        error.sent = False
+        raise error from None
 
 
 def _is_too_much(error: RerankError) -> bool:
     """Whether a service says that it is asked too often, and not a limit of this program's."""
+    if not any(map(is_sent, error.history)):
+        return False
     if isinstance(error, RateLimitError):
-        return error.retryable and error.attempts > 0
+        return error.retryable
     return isinstance(error, ServerError) and error.status_code == UNAVAILABLE

@@ -13,7 +13,7 @@ from rerankkit._degrading import NOTICES, OUTAGES, in_given_order
 from rerankkit._io import IO, Job
 from rerankkit._ordering import in_order
 from rerankkit._rendering import is_empty
-from rerankkit._turns import call, estimate_of, label_of, share_of, tell, told
+from rerankkit._turns import call, estimate_of, failed, label_of, share_of, tell, told
 from rerankkit.errors import DeadlineExceededError, InvalidRequestError, RerankError
 from rerankkit.identity import CacheIdentity
 from rerankkit.money import FREE, Estimate, sum_of_costs
@@ -225,7 +225,7 @@ class _Round(Generic[D]):
         who = label_of(self._rerankers[place])
         seconds = self._seconds * PATIENCE
         error = DeadlineExceededError(f"{who} did not answer within {seconds:g} s; allow more with timeout=")
-        tell(error, [Attempt(who, "failed", seconds, told(error))])
+        tell(error, [failed(who, seconds, error)])
         return error
 
 

@@ -11,16 +11,8 @@ from rerankkit._degrading import NOTICES
 from rerankkit._io import IO
 from rerankkit._secret import SecretValue
 from rerankkit._tokens import most_tokens
-from rerankkit._turns import call, estimate_of
-from rerankkit.errors import (
-    BudgetExceededError,
-    CircuitOpenError,
-    DeadlineExceededError,
-    InvalidRequestError,
-    ProviderError,
-    RateLimitError,
-    RerankError,
-)
+from rerankkit._turns import call, estimate_of, is_sent
+from rerankkit.errors import InvalidRequestError, RateLimitError, RerankError
 from rerankkit.reranker import Reranker
 from rerankkit.resilience._limits.gcra import NONE, Amounts, Rate, Reservation, Unit
 from rerankkit.resilience._limits.own_lines import OwnLines
@@ -35,7 +27,6 @@ from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import D, Document, RerankRequest, RerankResponse
 
 MOST = 1e9  # requests or tokens in a second or a minute: more is no limit
-UNSENT = (BudgetExceededError, CircuitOpenError, InvalidRequestError)
 
 
 class RateLimited(Wrapper):
@@ -190,19 +181,18 @@ class _Place:
 def _used(response: RerankResponse[D], expected: Amounts) -> Amounts:
     """What a call took.  An answer that names no requests comes from somebody who does not count, or out of a cache."""
     usage = response.usage
-    if not usage.requests:
+    requests = usage.requests + sum(turn.usage.requests for turn in response.attempts if turn.outcome == "failed")
+    if not requests:
         return NONE if response.cache is not None and not response.cache.misses else expected
-    return {"requests": usage.requests, "tokens": expected["tokens"] if usage.total_tokens is None else usage.total_tokens}
+    return {"requests": requests, "tokens": expected["tokens"] if usage.total_tokens is None else usage.total_tokens}
 
 
 def _used_in_vain(error: RerankError, expected: Amounts) -> Amounts:
     """What a failed call took, as far as that is known: at least what was expected, unless nothing was sent."""
-    if isinstance(error, UNSENT):
+    turns = error.history
+    if not any(map(is_sent, turns)):
         return NONE
-    attempts = error.attempts if isinstance(error, ProviderError | DeadlineExceededError) else 1
-    if attempts == 0 and isinstance(error, ProviderError):
-        return NONE
-    return {**expected, "requests": max(expected["requests"], attempts)}
+    return {**expected, "requests": max(expected["requests"], sum(turn.usage.requests for turn in turns))}
 
 
 def _most_tokens(request: RerankRequest[D]) -> int:

@@ -95,9 +95,11 @@ class Windowed(Wrapper):
         try:
             return await io.offload(partial(self._plan, request.items), request.deadline)
         except TimeoutError as error:
-            raise DeadlineExceededError(
+            late = DeadlineExceededError(
                 f"the tokenizer had not counted all documents within {request.deadline.seconds:g} s; allow more with timeout="
-            ) from error
+            )
+            late.sent = False
+            raise late from error
 
     def _plan(self, items: Sequence[str | Document]) -> tuple[list[Window], list[str]]:
         """What is sent, and what is to be told of it."""

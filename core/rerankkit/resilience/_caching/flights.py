@@ -6,16 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
 from rerankkit._forking import fork_lock
-from rerankkit._turns import copied
+from rerankkit._turns import copied, is_sent, tell
 from rerankkit.deadline import Deadline
 from rerankkit.errors import BadRequestError, ProviderError
 from rerankkit.resilience._caching.entries import Entry
-from rerankkit.types import RerankResponse
+from rerankkit.types import Attempt, RerankResponse, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,17 @@ class Landing:
     substitute: RerankResponse[Any] | None = None
 
     def failure(self) -> ProviderError | None:
-        """A copy of the error for each: a traceback belongs to one call."""
-        return None if self.error is None else copied(self.error)
+        """A copy of the error for each: a traceback belongs to one call, and nothing was sent for these."""
+        found = None if self.error is None else copied(self.error)
+        if found is not None:
+            found.attempts = 0
+            tell(found, map(_paid, found.history))
+        return found
+
+    def substituted(self) -> RerankResponse[Any] | None:
+        """The substitute, as an answer for which these sent nothing."""
+        found = self.substitute
+        return None if found is None else replace(found, attempts=tuple(map(_paid, found.attempts)))
 
 
 class Flight:
@@ -59,8 +68,7 @@ class Flight:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # what is wrong with one of this call's documents, or its time, need not be wrong with another's
-        if isinstance(error, ProviderError) and not isinstance(error, BadRequestError):
+        if isinstance(error, ProviderError) and _is_everybodys(error):
             self.landing = Landing(self.landing.entries, copied(error))
         self._flights.land(self)
 
@@ -103,3 +111,15 @@ class Flights:
                 if self._by_key.get(key) is flight:
                     del self._by_key[key]
         flight.future.set_result(flight.landing)
+
+
+def _is_everybodys(error: ProviderError) -> bool:
+    """Whether others would have failed as well: what is wrong with one call's documents, or its time, need not be wrong with
+    another's.
+    """
+    return not isinstance(error, BadRequestError) and any(map(is_sent, error.history))
+
+
+def _paid(turn: Attempt) -> Attempt:
+    """*turn*, which is on another call's account."""
+    return replace(turn, usage=Usage(), cost=0.0)

@@ -16,7 +16,7 @@ from rerankkit.reranker import Reranker
 from rerankkit.resilience._caching.entries import Entry
 from rerankkit.resilience._caching.flights import Flight
 from rerankkit.resilience._caching.units import Entries, Units
-from rerankkit.types import CacheUse, D, RerankRequest, RerankResponse, Usage
+from rerankkit.types import Attempt, CacheUse, D, RerankRequest, RerankResponse, Usage
 
 
 class SubstitutedError(Exception):
@@ -76,24 +76,31 @@ class Work(Generic[D]):
         except TimeoutError:
             if deadline.remaining():
                 return {}
-            raise DeadlineExceededError(
+            error = DeadlineExceededError(
                 f"{label_of(self.reranker)} did not answer another call about the same documents within "
                 f"{deadline.seconds:g} s; allow more with timeout="
-            ) from None
+            )
+            error.sent = False
+            raise error from None
         is_whole = all(key in landing.entries for key in self.units.keys if key in flight.keys)
         if not is_whole and (failure := landing.failure()) is not None:
             raise failure
-        if not is_whole and landing.substitute is not None:
-            raise SubstitutedError(landing.substitute)
+        if not is_whole and (substitute := landing.substituted()) is not None:
+            raise SubstitutedError(substitute)
         return {key: landing.entries[key] for key in self.units.keys if key in landing.entries}
 
     async def substituted(self, response: RerankResponse[Any]) -> RerankResponse[D]:
         """An answer for which nothing that is kept was used."""
         found = self.units.substitute(response)
         if found is None:
-            found = await call(self.io, self.reranker, self.request)
+            response = found = await call(self.io, self.reranker, self.request)
             self.answers.append(found)
-        return replace(self._accounted(found), cache=CacheUse(0, self.units.size(self.sent), 0.0))
+        others = () if any(answer is response for answer in self.answers) else response.attempts
+        return replace(
+            self._accounted(found),
+            attempts=(*self.turns(), *others),
+            cache=CacheUse(0, self.units.size(self.sent), 0.0),
+        )
 
     def answered(self, entries: Entries) -> RerankResponse[D]:
         """The answer made of *entries*."""
@@ -103,10 +110,14 @@ class Work(Generic[D]):
             provider=first.provider,
             model=first.model,
             warnings=tuple(dict.fromkeys(self.units.warnings(entries, self.warnings))),
-            attempts=tuple(chain.from_iterable(answer.attempts for answer in self.answers)),
+            attempts=self.turns(),
             cache=self._use(),
         )
         return self._accounted(response)
+
+    def turns(self) -> tuple[Attempt, ...]:
+        """All that were taken for this call, and answered."""
+        return tuple(chain.from_iterable(answer.attempts for answer in self.answers))
 
     def _accounted(self, response: RerankResponse[D]) -> RerankResponse[D]:
         """*response* with what was sent for this call, and nothing else."""

@@ -68,7 +68,9 @@ class SharedLines:
         except (self._library.RedisError, TimeoutError, OSError) as error:
             self._give_back(reserved)
             if not deadline.remaining():
-                raise DeadlineExceededError(f"Redis at {self.where} did not answer within {deadline.seconds:g} s") from error
+                late = DeadlineExceededError(f"Redis at {self.where} did not answer within {deadline.seconds:g} s")
+                late.sent = False
+                raise late from error
             self._silent_until = time.monotonic() + PAUSE
             raise UnavailableError from error
         except BaseException:
