@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
 
+LEAST_SECONDS = 0.001  # that a reranker is given which is not built on an `IO`: rerankers refuse a timeout of 0
+
 T = TypeVar("T")
 Job: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
 Finished: TypeAlias = Future[T] | asyncio.Task[T]
@@ -131,7 +133,7 @@ class _Blocking:
 
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
         _check_wanted()
-        left = request.deadline.remaining()
+        left = max(LEAST_SECONDS, request.deadline.remaining())
         return reranker.rerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
 
@@ -189,7 +191,7 @@ class _Async:
         return future.result()
 
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
-        left = request.deadline.remaining()
+        left = max(LEAST_SECONDS, request.deadline.remaining())
         return await reranker.arerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
 
