@@ -14,7 +14,7 @@ from rerankkit._checks import check_seconds, check_share
 from rerankkit._degrading import OUTAGES
 from rerankkit._forking import fork_lock
 from rerankkit._io import IO
-from rerankkit._turns import call, estimate_of, label_of, tell
+from rerankkit._turns import RACE, call, estimate_of, label_of, tell
 from rerankkit.errors import RerankError
 from rerankkit.money import Estimate, sum_of_costs
 from rerankkit.reranker import Reranker
@@ -71,7 +71,8 @@ class Hedged(Wrapper):
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         self._budget.add()
-        first, second = _Turn(self.rerankers[0]), _Turn(self.rerankers[-1])
+        race = object()
+        first, second = _Turn(self.rerankers[0], race), _Turn(self.rerankers[-1], race)
         jobs = [partial(first.take, io, request), partial(self._hedge, second, io, request)]
         try:
             winner, response = await io.race(jobs, lambda error: second.began is None or not isinstance(error, OUTAGES))
@@ -105,13 +106,15 @@ class _Turn:
         failed: Whose turns led to its failure; None: it has not failed.
     """
 
-    def __init__(self, reranker: Reranker) -> None:
+    def __init__(self, reranker: Reranker, race: object) -> None:
         self._reranker = reranker
+        self._race = race
         self.began: float | None = None
         self.failed: tuple[Attempt, ...] | None = None
 
     async def take(self, io: IO, request: RerankRequest[D]) -> tuple[_Turn, RerankResponse[D]]:
         self.began = time.monotonic()
+        RACE.set(self._race)  # in this turn's own context: races give one to each
         try:
             response = await call(io, self._reranker, request)
         except RerankError as error:
