@@ -93,6 +93,18 @@ def test_scores_from_several_calls_are_ordered_like_those_of_one(colour: str) ->
     assert [result.index for result in response] == [2, 0, 1, 3]
 
 
+@pytest.mark.parametrize("error", [InvalidRequestError("it ranks poems only"), ValueError("a tokenizer of somebody's")])
+def test_an_estimate_that_cannot_be_made_does_not_cost_the_answer(error: Exception, colour: str) -> None:
+    class Picky(Scorer):
+        def _estimate(self, request: Any) -> Estimate:
+            raise error
+
+    cached = Cached(Picky())
+    for _ in range(2):
+        response = run(colour, cached, "rerank", "q", ["a"])
+    assert response.cache == CacheUse(1, 0, None)
+
+
 def test_blank_documents_are_neither_sent_nor_counted(colour: str) -> None:
     service = Scorer()
     cached = Cached(service)

@@ -193,10 +193,11 @@ def test_what_a_failed_hedge_had_cancelled_in_turn_is_counted(colour: str) -> No
     assert response.usage.search_units == 2.0 + 1.5
 
 
-def test_an_estimate_that_cannot_be_made_does_not_cost_the_answer(colour: str) -> None:
+@pytest.mark.parametrize("error", [InvalidRequestError("it ranks poems only"), ValueError("a tokenizer of somebody's")])
+def test_an_estimate_that_cannot_be_made_does_not_cost_the_answer(error: Exception, colour: str) -> None:
     class Picky(Priced):
         def _estimate(self, request: Any) -> Estimate:
-            raise InvalidRequestError("it ranks poems only")
+            raise error
 
     response = ranked(colour, Hedged(Picky("first", AGES), Priced("second"), delay=0.02, budget=1.0))
     assert response.served_by == "second:x"

@@ -11,12 +11,12 @@ from functools import partial
 from typing import ClassVar
 
 from rerankkit._checks import check_seconds, check_share
-from rerankkit._degrading import OUTAGES
+from rerankkit._degrading import OUTAGES, estimate_afterwards
 from rerankkit._forking import fork_lock
 from rerankkit._io import IO
-from rerankkit._turns import RACE, call, estimate_of, label_of, tell
+from rerankkit._turns import RACE, call, label_of, tell
 from rerankkit.errors import RerankError
-from rerankkit.money import Estimate, sum_of_costs
+from rerankkit.money import sum_of_costs
 from rerankkit.reranker import Reranker
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import Attempt, D, RerankRequest, RerankResponse
@@ -131,15 +131,9 @@ class _Turn:
         """What came of it, if it has not won."""
         if self.began is None or self.failed is not None:
             return self.failed or ()
-        estimate = self._estimate(request)
+        estimate = estimate_afterwards(self._reranker, request)
         label = label_of(self._reranker)
         return (Attempt(label, "cancelled", self.seconds, usage=estimate.usage, cost=estimate.cost),)
-
-    def _estimate(self, request: RerankRequest[D]) -> Estimate:
-        try:
-            return estimate_of(self._reranker, request)
-        except RerankError:  # so would the call have failed; the other's answer stands
-            return Estimate()
 
 
 class _Latencies:

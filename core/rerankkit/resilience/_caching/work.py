@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Generic
 
+from rerankkit._degrading import estimate_afterwards
 from rerankkit._io import BLOCKING, IO
-from rerankkit._turns import RACE, call, estimate_of, label_of
+from rerankkit._turns import RACE, call, label_of
 from rerankkit.errors import DeadlineExceededError
 from rerankkit.money import sum_of_costs
 from rerankkit.reranker import Reranker
@@ -139,10 +140,10 @@ class Work(Generic[D]):
 
     def _saved(self) -> float | None:
         """What the whole call would have cost more than what was sent: half a search unit costs as much as one."""
-        whole = estimate_of(self.reranker, self.request).cost
+        whole = estimate_afterwards(self.reranker, self.request).cost
         if not self.sent:
             return whole
-        part = estimate_of(self.reranker, self.units.request_for(list(self.sent))).cost
+        part = estimate_afterwards(self.reranker, self.units.request_for(list(self.sent))).cost
         return None if whole is None or part is None else max(0.0, whole - part)
 
 
