@@ -10,8 +10,10 @@ from typing import Literal, TypeAlias, cast
 from rerankkit import errors
 from rerankkit._checks import check_choice
 from rerankkit._forking import fork_lock
-from rerankkit._turns import failed, told
+from rerankkit._turns import estimate_of, failed, label_of, told
 from rerankkit.errors import RerankError
+from rerankkit.money import Estimate
+from rerankkit.reranker import Reranker
 from rerankkit.types import Attempt, D, RankedDocument, RerankRequest, RerankResponse
 
 logger = logging.getLogger("rerankkit")
@@ -58,6 +60,15 @@ def in_given_order(request: RerankRequest[D], attempts: tuple[Attempt, ...] = ()
     return RerankResponse(
         tuple(results)[: request.top_n], provider="passthrough", status="degraded", attempts=attempts, cost=0.0
     )
+
+
+def estimate_afterwards(reranker: Reranker, request: RerankRequest[D]) -> Estimate:
+    """What a call that has been answered was likely to consume: nothing that goes wrong here costs the answer."""
+    try:
+        return estimate_of(reranker, request)
+    except Exception as error:  # noqa: BLE001 -- a tokenizer is anybody's code
+        NOTICES.tell(f"the estimate of {label_of(reranker)}", error, "so that a cost is unknown")
+        return Estimate()
 
 
 class Notices:

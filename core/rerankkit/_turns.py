@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from itertools import count
 from typing import NamedTuple, TypeVar
@@ -30,6 +31,9 @@ UNSENT = (BudgetExceededError, CircuitOpenError, InvalidRequestError)
 """What is raised before anything is sent."""
 
 E = TypeVar("E", bound=Exception)
+
+RACE: ContextVar[object] = ContextVar("rerankkit_race", default=None)
+"""What the turns have in common that race for one answer; None outside of races."""
 
 _ORDER = count(1)  # what begins and what is told, one after the other; clocks may stand still in between
 

@@ -20,6 +20,7 @@ from helpers.ways import run
 from rerankkit import BM25, Client, Document, InvalidRequestError, RerankResponse, ServerError, Span
 from rerankkit._degrading import Notices, in_given_order
 from rerankkit.identity import CacheIdentity
+from rerankkit.money import Estimate
 from rerankkit.resilience import Fallback, Passthrough
 from rerankkit.resilience import cached as caching
 from rerankkit.resilience._caching import tiers
@@ -91,6 +92,18 @@ def test_scores_from_several_calls_are_ordered_like_those_of_one(colour: str) ->
     run(colour, cached, "rerank", "q", ["a"])
     response = run(colour, cached, "rerank", "q", ["b", "a", "d", "c"])
     assert [result.index for result in response] == [2, 0, 1, 3]
+
+
+@pytest.mark.parametrize("error", [InvalidRequestError("it ranks poems only"), ValueError("a tokenizer of somebody's")])
+def test_an_estimate_that_cannot_be_made_does_not_cost_the_answer(error: Exception, colour: str) -> None:
+    class Picky(Scorer):
+        def _estimate(self, request: Any) -> Estimate:
+            raise error
+
+    cached = Cached(Picky())
+    for _ in range(2):
+        response = run(colour, cached, "rerank", "q", ["a"])
+    assert response.cache == CacheUse(1, 0, None)
 
 
 def test_blank_documents_are_neither_sent_nor_counted(colour: str) -> None:

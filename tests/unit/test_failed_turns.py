@@ -107,18 +107,18 @@ def test_a_breaker_does_not_open_because_all_places_are_taken(colour: str) -> No
 
 
 def test_who_waited_for_a_call_that_a_limit_refused_asks_itself(colour: str) -> None:
-    service = Scorer()
-    limited = ConcurrencyLimited(RateLimited(service, requests_per_second=1.5), 1)
-    cached = Cached(limited)
-    with busy(limited, service):
-        hurried, [first] = in_threads(1, lambda: run(colour, cached, "rerank", "q", ["a"], timeout=0.3))
-        until(lambda: len(cached._flights) == 1)
-        patient, [second] = in_threads(1, lambda: run(colour, cached, "rerank", "q", ["a"], timeout=20.0))
-        until(lambda: waiting(cached) == 1)
-    assert isinstance(first.exception(), RateLimitError)
-    assert second.result().status == "ok"
-    hurried.shutdown()
-    patient.shutdown()
+    """Its time was too short for the limit, which need not be true of the other's."""
+    refused = RateLimitError("nothing was sent: this program's own limit")
+    refused.attempts = 0
+    service = failing(refused)
+    cached = Cached(service)
+    service.gate.clear()
+    threads, calls = in_threads(2, lambda: run(colour, cached, "rerank", "q", ["a"]))
+    until(lambda: waiting(cached) == 1)
+    service.gate.set()
+    failures = [call.exception() for call in calls]
+    threads.shutdown()
+    assert [type(error) for error in failures if error] == [RateLimitError]
 
 
 # Failures that others share

@@ -445,6 +445,34 @@ def test_a_wrong_key_of_the_primary_is_told_and_not_papered_over(service: Servic
     assert [turn.outcome for turn in caught.value.history] == ["failed"]
 
 
+class Forwarding:
+    """A reranker of somebody else's, such as one that logs, before one of this package."""
+
+    def __init__(self, reranker: FakeReranker) -> None:
+        self.reranker = reranker
+
+    def rerank(self, query: str, documents: Any, *, top_n: int | None = None, timeout: float | None = None) -> Any:
+        return self.reranker.rerank(query, documents, top_n=top_n, timeout=timeout)
+
+    async def arerank(self, query: str, documents: Any, *, top_n: int | None = None, timeout: float | None = None) -> Any:
+        return await self.reranker.arerank(query, documents, top_n=top_n, timeout=timeout)
+
+
+@pytest.mark.parametrize("latency", [0.0, 5.0])
+def test_a_reranker_of_ones_own_whose_time_is_over_may_still_try_and_is_late_otherwise(latency: float, colour: str) -> None:
+    class Overrunning(FakeReranker):
+        async def _wait(self, io: Any, request: Any) -> None:
+            await io.sleep(request.deadline.remaining() + 0.15)
+            raise errors.DeadlineExceededError("late")
+
+    chain = Fallback(Overrunning(), Forwarding(FakeReranker(latency=latency)), timeout=0.2)
+    if latency:
+        with pytest.raises(errors.DeadlineExceededError, match="late"):
+            run(colour, chain, "rerank", "q", TEXTS)
+    else:
+        assert run(colour, chain, "rerank", "q", TEXTS).documents == TEXTS
+
+
 # An error that is raised again
 
 

@@ -31,12 +31,14 @@ from rerankkit import (
     Retry,
     ServerError,
 )
+from rerankkit._io import IO
 from rerankkit.money import Estimate
+from rerankkit.resilience.cached import Cached
 from rerankkit.resilience.fallback import Fallback
 from rerankkit.resilience.hedged import KEPT, LEAST, Hedged, _Budget, _Latencies
 from rerankkit.resilience.passthrough import Passthrough
 from rerankkit.testing import FakeReranker
-from rerankkit.types import RerankResponse, Usage
+from rerankkit.types import RerankRequest, RerankResponse, Usage
 
 TEXTS = ["a", "b"]
 AGES = 60.0  # seconds that no test waits
@@ -191,10 +193,11 @@ def test_what_a_failed_hedge_had_cancelled_in_turn_is_counted(colour: str) -> No
     assert response.usage.search_units == 2.0 + 1.5
 
 
-def test_an_estimate_that_cannot_be_made_does_not_cost_the_answer(colour: str) -> None:
+@pytest.mark.parametrize("error", [InvalidRequestError("it ranks poems only"), ValueError("a tokenizer of somebody's")])
+def test_an_estimate_that_cannot_be_made_does_not_cost_the_answer(error: Exception, colour: str) -> None:
     class Picky(Priced):
         def _estimate(self, request: Any) -> Estimate:
-            raise InvalidRequestError("it ranks poems only")
+            raise error
 
     response = ranked(colour, Hedged(Picky("first", AGES), Priced("second"), delay=0.02, budget=1.0))
     assert response.served_by == "second:x"
@@ -596,3 +599,21 @@ def test_many_at_a_time_send_at_most_a_tenth_more(colour: str, options: dict[str
     else:
         assert len(overtaken) >= 3
         assert len(second.calls) <= 20
+
+
+def test_a_hedge_through_a_cache_does_not_wait_for_the_call_that_it_is_to_overtake(colour: str) -> None:
+    class Slow(FakeReranker):
+        """Its first call hangs."""
+
+        async def _wait(self, io: IO, request: RerankRequest[Any]) -> None:
+            if len(self.calls) == 1:
+                await io.sleep(30.0)
+
+    slow = Slow({"a": 1.0})
+    cached = Cached(slow)
+    started = time.monotonic()
+    response = run(colour, Hedged(cached, delay=0.05, budget=1.0), "rerank", "q", ["a"])
+    assert time.monotonic() - started < 10
+    assert len(slow.calls) == 2
+    assert (response.status, [turn.outcome for turn in response.attempts]) == ("ok", ["cancelled", "served"])
+    assert run(colour, cached, "rerank", "q", ["a"]).cache.hits == 1

@@ -16,7 +16,7 @@ from rerankkit.deadline import Deadline
 if TYPE_CHECKING:
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
-from rerankkit._io.protocol import Finished, Job, decides, first_failed
+from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Blocking:
 
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
         _check_wanted()
-        left = request.deadline.remaining()
+        left = max(LEAST_SECONDS, request.deadline.remaining())
         return reranker.rerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
 

@@ -18,7 +18,7 @@ from rerankkit.errors import InvalidRequestError
 if TYPE_CHECKING:
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
-from rerankkit._io.protocol import Finished, Job, decides, first_failed
+from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Looping:
         return future.result()
 
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
-        left = request.deadline.remaining()
+        left = max(LEAST_SECONDS, request.deadline.remaining())
         return await reranker.arerank(request.query, request.documents, top_n=request.top_n, timeout=left)
 
 

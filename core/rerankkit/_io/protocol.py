@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
 
+LEAST_SECONDS = 0.001  # that a reranker is given which is not built on an `IO`: rerankers refuse a timeout of 0
+
 T = TypeVar("T")
 Job: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
 Finished: TypeAlias = Future[T] | asyncio.Task[T]

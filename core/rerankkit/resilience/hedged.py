@@ -11,12 +11,12 @@ from functools import partial
 from typing import ClassVar
 
 from rerankkit._checks import check_seconds, check_share
-from rerankkit._degrading import OUTAGES
+from rerankkit._degrading import OUTAGES, estimate_afterwards
 from rerankkit._forking import fork_lock
 from rerankkit._io import IO
-from rerankkit._turns import call, estimate_of, label_of, tell
+from rerankkit._turns import RACE, call, label_of, tell
 from rerankkit.errors import RerankError
-from rerankkit.money import Estimate, sum_of_costs
+from rerankkit.money import sum_of_costs
 from rerankkit.reranker import Reranker
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import Attempt, D, RerankRequest, RerankResponse
@@ -71,7 +71,8 @@ class Hedged(Wrapper):
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         self._budget.add()
-        first, second = _Turn(self.rerankers[0]), _Turn(self.rerankers[-1])
+        race = object()
+        first, second = _Turn(self.rerankers[0], race), _Turn(self.rerankers[-1], race)
         jobs = [partial(first.take, io, request), partial(self._hedge, second, io, request)]
         try:
             winner, response = await io.race(jobs, lambda error: second.began is None or not isinstance(error, OUTAGES))
@@ -105,13 +106,15 @@ class _Turn:
         failed: Whose turns led to its failure; None: it has not failed.
     """
 
-    def __init__(self, reranker: Reranker) -> None:
+    def __init__(self, reranker: Reranker, race: object) -> None:
         self._reranker = reranker
+        self._race = race
         self.began: float | None = None
         self.failed: tuple[Attempt, ...] | None = None
 
     async def take(self, io: IO, request: RerankRequest[D]) -> tuple[_Turn, RerankResponse[D]]:
         self.began = time.monotonic()
+        RACE.set(self._race)  # in this turn's own context: races give one to each
         try:
             response = await call(io, self._reranker, request)
         except RerankError as error:
@@ -128,15 +131,9 @@ class _Turn:
         """What came of it, if it has not won."""
         if self.began is None or self.failed is not None:
             return self.failed or ()
-        estimate = self._estimate(request)
+        estimate = estimate_afterwards(self._reranker, request)
         label = label_of(self._reranker)
         return (Attempt(label, "cancelled", self.seconds, usage=estimate.usage, cost=estimate.cost),)
-
-    def _estimate(self, request: RerankRequest[D]) -> Estimate:
-        try:
-            return estimate_of(self._reranker, request)
-        except RerankError:  # so would the call have failed; the other's answer stands
-            return Estimate()
 
 
 class _Latencies:

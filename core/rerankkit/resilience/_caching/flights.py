@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rerankkit._forking import fork_lock
-from rerankkit._turns import copied, is_sent, tell
+from rerankkit._turns import RACE, copied, is_sent, tell
 from rerankkit.deadline import Deadline
 from rerankkit.errors import BadRequestError, ProviderError
 from rerankkit.resilience._caching.entries import Entry
@@ -51,6 +51,7 @@ class Flight:
     Attributes:
         deadline: Of that call: nobody need wait for it longer.
         thread: Where that call is carried out.
+        race: What it races in, if it has rivals.
         since: How many had landed when it began.
         landing: What it has found so far.
     """
@@ -60,6 +61,7 @@ class Flight:
         self.keys = tuple(keys)
         self.deadline = deadline
         self.thread = threading.get_ident()
+        self.race = RACE.get()
         self.since = flights.landed
         self.future: Future[Landing] = Future()
         self.landing = Landing()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Generic
 
+from rerankkit._degrading import estimate_afterwards
 from rerankkit._io import BLOCKING, IO
-from rerankkit._turns import call, estimate_of, label_of
+from rerankkit._turns import RACE, call, label_of
 from rerankkit.errors import DeadlineExceededError
 from rerankkit.money import sum_of_costs
 from rerankkit.reranker import Reranker
@@ -44,8 +45,12 @@ class Work(Generic[D]):
         return [key for key in self.units.keys if key not in found]
 
     def can_wait(self, flight: Flight) -> bool:
-        """Whether *flight* goes on while this call waits: not if that holds up the thread, or the event loop, it is in."""
-        return self.io is not BLOCKING or flight.thread != threading.get_ident()
+        """Whether *flight* goes on while this call waits: not if that holds up the thread, or the event loop, it is in.
+
+        A hedge of the call that is carried out there does not wait for what it is to overtake.
+        """
+        is_rival = flight.race is not None and flight.race is RACE.get()
+        return not is_rival and (self.io is not BLOCKING or flight.thread != threading.get_ident())
 
     async def fetched(self, keys: Sequence[str]) -> dict[str, Entry]:
         """New entries for *keys*.
@@ -135,10 +140,10 @@ class Work(Generic[D]):
 
     def _saved(self) -> float | None:
         """What the whole call would have cost more than what was sent: half a search unit costs as much as one."""
-        whole = estimate_of(self.reranker, self.request).cost
+        whole = estimate_afterwards(self.reranker, self.request).cost
         if not self.sent:
             return whole
-        part = estimate_of(self.reranker, self.units.request_for(list(self.sent))).cost
+        part = estimate_afterwards(self.reranker, self.units.request_for(list(self.sent))).cost
         return None if whole is None or part is None else max(0.0, whole - part)
 
 
