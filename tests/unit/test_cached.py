@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -365,6 +366,19 @@ def test_a_store_that_hangs_does_not_take_the_calls_time(colour: str, monkeypatc
 
     service = Scorer(lambda query, text: float(asked_for_scores.set() is None))
     assert run(colour, Cached(service, Hanging()), "rerank", "q", ["a"]).cache.misses == 1
+
+
+def test_a_store_that_is_too_slow_for_a_call_in_a_hurry_serves_the_others(colour: str) -> None:
+    class Slow(Plain):
+        def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+            time.sleep(0.1)
+            return super().get_many(keys)
+
+    cached = Cached(Scorer(), Slow())
+    run(colour, cached, "rerank", "q", ["a"])
+    for _ in range(2):
+        assert run(colour, cached, "rerank", "q", ["a"], timeout=0.2).cache.misses == 1
+        assert run(colour, cached, "rerank", "q", ["a"]).cache.hits == 1
 
 
 JUNK = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -28,6 +29,7 @@ class Tiers:
     def __init__(self, stores: Sequence[Store]) -> None:
         self.stores = tuple(stores)
         self._rest_ends = [0.0] * len(self.stores)
+        self._rest_below = [0.0] * len(self.stores)  # seconds: who could wait longer asks all the same
 
     async def get(
         self, io: IO, deadline: Deadline, keys: Sequence[str], indices: Collection[int], accepts: Callable[[Entry], bool]
@@ -57,17 +59,22 @@ class Tiers:
             await self._tried(io, deadline, tier, partial(store.set_many, items))
 
     async def _tried(self, io: IO, deadline: Deadline, tier: int, work: Callable[[], T]) -> T | None:
-        """What *work* on a store gives; None if it fails or takes too long, and for a while after that."""
+        """What *work* on a store gives; None if it fails or takes too long, and for a while after that.
+
+        A store that was too slow for a call in a hurry may be quick enough for others.
+        """
         store = self.stores[tier]
         if isinstance(store, MemoryStore):
             return work()
-        if time.monotonic() < self._rest_ends[tier]:
+        patience = min(MOST_SECONDS, SHARE * deadline.remaining())
+        if time.monotonic() < self._rest_ends[tier] and patience < self._rest_below[tier]:
             return None
         try:
-            return await io.offload(work, deadline.sooner(min(MOST_SECONDS, SHARE * deadline.remaining())))
+            return await io.offload(work, deadline.sooner(patience))
         except CancelledError:  # which concurrent.futures takes for an ordinary exception
             raise
         except Exception as error:  # noqa: BLE001 -- a store is anybody's code, and never worth a failed call
             self._rest_ends[tier] = time.monotonic() + REST_SECONDS
+            self._rest_below[tier] = 2 * patience if isinstance(error, TimeoutError) else math.inf
             NOTICES.tell(repr(store), error, "so that scores are not kept there for now")
             return None
