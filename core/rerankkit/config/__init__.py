@@ -87,7 +87,7 @@ def _yaml(text: str) -> object:
             return yaml.SafeLoader.construct_mapping(self, node, deep)
 
     try:
-        return yaml.load(text, Loader)
+        return Loader(text).get_single_data()
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)  # its own text shows the line
         where = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
