@@ -107,7 +107,7 @@ class _Blocking:
         halt = Halt(HALT.get())
         executor = ThreadPoolExecutor(min(limit, len(jobs)), thread_name_prefix="rerankkit")
         try:
-            return _results(_submitted(executor, jobs, halt))
+            return list(map(_result, _decided(_submitted(executor, jobs, halt))))
         except BaseException:
             halt.set()  # what is under way and cannot be woken ends at the deadline at the latest
             raise
@@ -160,14 +160,19 @@ class _Async:
             async with slots:
                 return await job()
 
+        tasks: list[asyncio.Task[T]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work(job)) for job in jobs]
+                tasks += [group.create_task(work(job)) for job in jobs]
         except BaseExceptionGroup as failures:
             first = _first(failures)
         else:
             return [task.result() for task in tasks]
-        raise first
+        try:
+            raise first
+        finally:
+            tasks.clear()  # a failure and the frames of its traceback would keep each other alive
+            del first
 
     async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
         tasks = [asyncio.create_task(job()) for job in jobs]
@@ -265,13 +270,18 @@ def _start(job: Job[T], halt: Halt) -> T:
     return run(job())
 
 
-def _results(futures: Sequence[Future[T]]) -> list[T]:
-    """All results, or the first failure; what others gave up because of it is none, and may be known before it."""
-    for future in as_completed(futures):
-        failure = future.exception()
-        if failure is not None and not isinstance(failure, CancelledError):
-            raise failure
-    return [future.result() for future in futures]
+def _decided(futures: Sequence[Future[T]]) -> Sequence[Future[T]]:
+    """All of them, or the first that failed; what others gave up because of it is none, and may be known before it."""
+    found = as_completed(futures)
+    failed = next((future for future in found if not _was_cancelled(future) and future.exception() is not None), None)
+    return futures if failed is None else [failed]
+
+
+def _result(future: Future[T]) -> T:
+    try:
+        return future.result()
+    finally:
+        del future  # a failure and the frames of its traceback would keep each other alive
 
 
 def _first_decided(futures: Sequence[Future[T]], ends: Callable[[Exception], bool]) -> Finished[T]:
