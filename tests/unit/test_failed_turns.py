@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -37,6 +40,8 @@ from rerankkit.resilience import (
     Passthrough,
     RateLimited,
 )
+from rerankkit.resilience.wrapper import Wrapper
+from rerankkit.testing import FakeReranker
 from rerankkit.types import Attempt, Usage
 
 ONE = 0.002  # dollars, for a document
@@ -291,3 +296,66 @@ def test_the_cost_of_a_refused_request_is_known_where_it_was_the_only_one(colour
             one: Attempt = run(colour, reranker, "rerank", "q", ["a"]).attempts[0]
             several: Attempt = run(colour, reranker, "rerank", "q", ["a"] * 1_001).attempts[0]
     assert (one.cost, several.cost) == (0.0, None)
+
+
+# What is left of a call
+
+
+async def ended(reranker: BaseReranker, text: str) -> None:
+    with suppress(RerankError):
+        await reranker.arerank("q", [text])
+
+
+def blocked(reranker: BaseReranker, text: str) -> None:
+    with suppress(RerankError):
+        reranker.rerank("q", [text])
+
+
+class Text(str):
+    """A text that one can wait for to be gone."""
+
+    __slots__ = ("__weakref__",)
+
+
+def down() -> FakeReranker:
+    service = FakeReranker()
+    service.fail(ServerError("down"))
+    return service
+
+
+def unkeyed() -> FakeReranker:
+    service = FakeReranker()
+    service.fail(AuthenticationError("no"))
+    return service
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fallback(down(), FakeReranker()),
+        lambda: Fallback(down(), down()),
+        lambda: Fallback(down(), unkeyed()),
+        lambda: Ensemble(down(), FakeReranker()),
+        lambda: Ensemble(down(), down()),
+        lambda: Cached(Fallback(down(), Passthrough())),
+    ],
+    ids=["replaced", "all failed", "wrong key", "one is left", "nobody is left", "cached"],
+)
+def test_no_document_outlives_a_failure_until_the_garbage_is_collected(make: Callable[[], BaseReranker], colour: str) -> None:
+    reranker = make()
+    gc.collect()
+    gc.disable()
+    try:
+        text = Text("a")
+        if colour == "async":
+            asyncio.run(ended(reranker, text))
+        else:
+            blocked(reranker, text)
+        for fake in reranker.rerankers if isinstance(reranker, Wrapper) else ():
+            for held in (fake, *getattr(fake, "rerankers", ())):
+                getattr(held, "calls", []).clear()
+        gone = weakref.ref(text)
+        del text
+        until(lambda: gone() is None)
+    finally:
+        gc.enable()

@@ -16,7 +16,7 @@ from rerankkit.deadline import Deadline
 if TYPE_CHECKING:
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
-from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed
+from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed, was_cancelled
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Blocking:
         halt = Halt(HALT.get())
         executor = ThreadPoolExecutor(min(limit, len(jobs)), thread_name_prefix="rerankkit")
         try:
-            return _results(_submitted(executor, jobs, halt))
+            return list(map(_result, _decided(_submitted(executor, jobs, halt))))
         except BaseException:
             halt.set()  # what is under way and cannot be woken ends at the deadline at the latest
             raise
@@ -97,13 +97,18 @@ def _start(job: Job[T], halt: Halt) -> T:
     return run(job())
 
 
-def _results(futures: Sequence[Future[T]]) -> list[T]:
-    """All results, or the first failure; what others gave up because of it is none, and may be known before it."""
-    for future in as_completed(futures):
-        failure = future.exception()
-        if failure is not None and not isinstance(failure, CancelledError):
-            raise failure
-    return [future.result() for future in futures]
+def _decided(futures: Sequence[Future[T]]) -> Sequence[Future[T]]:
+    """All of them, or the first that failed; what others gave up because of it is none, and may be known before it."""
+    found = as_completed(futures)
+    failed = next((future for future in found if not was_cancelled(future) and future.exception() is not None), None)
+    return futures if failed is None else [failed]
+
+
+def _result(future: Future[T]) -> T:
+    try:
+        return future.result()
+    finally:
+        del future  # a failure and the frames of its traceback would keep each other alive
 
 
 def _first_decided(futures: Sequence[Future[T]], ends: Callable[[Exception], bool]) -> Finished[T]:

@@ -46,14 +46,19 @@ class Looping:
             async with slots:
                 return await job()
 
+        tasks: list[asyncio.Task[T]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work(job)) for job in jobs]
+                tasks += [group.create_task(work(job)) for job in jobs]
         except BaseExceptionGroup as failures:
             first = _first(failures)
         else:
             return [task.result() for task in tasks]
-        raise first
+        try:
+            raise first
+        finally:
+            tasks.clear()  # a failure and the frames of its traceback would keep each other alive
+            del first
 
     async def race(self, jobs: Sequence[Job[T]], ends: Callable[[Exception], bool]) -> T:
         tasks = [asyncio.create_task(job()) for job in jobs]

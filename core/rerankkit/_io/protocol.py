@@ -73,7 +73,7 @@ class IO(Protocol):
 
 def decides(done: Finished[T], ends: Callable[[Exception], bool]) -> bool:
     """Whether a race is over with this."""
-    if _was_cancelled(done):
+    if was_cancelled(done):
         return False
     failure = done.exception()
     return not isinstance(failure, Exception) or ends(failure)
@@ -81,8 +81,8 @@ def decides(done: Finished[T], ends: Callable[[Exception], bool]) -> bool:
 
 def first_failed(jobs: Sequence[Finished[T]]) -> Finished[T]:
     """The first of *jobs*, all of which have failed, that did so by itself."""
-    return next((job for job in jobs if not _was_cancelled(job)), jobs[0])
+    return next((job for job in jobs if not was_cancelled(job)), jobs[0])
 
 
-def _was_cancelled(done: Finished[T]) -> bool:
+def was_cancelled(done: Finished[T]) -> bool:
     return done.cancelled() or isinstance(done.exception(), CancelledError)

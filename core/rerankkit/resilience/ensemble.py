@@ -83,13 +83,20 @@ class Ensemble(Wrapper):
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         turns = await _Round(io, self.rerankers, request).turns()
+        try:
+            if self._is_enough(turns):
+                return self._whole(request, turns)
+            raise _too_few(turns)
+        finally:
+            turns.clear()  # errors and the frames of their tracebacks would keep each other alive, and the documents
+
+    def _is_enough(self, turns: Sequence[Turn[D]]) -> bool:
+        """Whether as many answered as have to; who did not is told in the log."""
         failures = [(who, turn) for who, turn in zip(self.rerankers, turns, strict=True) if isinstance(turn, RerankError)]
         is_enough = len(turns) - len(failures) >= self._least
         for reranker, error in failures:
             NOTICES.tell(label_of(reranker), error, "others rank" if is_enough else "nobody ranks")
-        if not is_enough:
-            raise _too_few([error for _, error in failures], _attempts(turns))
-        return self._whole(request, turns)
+        return is_enough
 
     def _whole(self, request: RerankRequest[D], turns: Sequence[Turn[D]]) -> RerankResponse[D]:
         """The rankings that there are as one; nobody's, if nobody ranked."""
@@ -247,10 +254,10 @@ def _attempts(turns: Iterable[Turn[D]]) -> tuple[Attempt, ...]:
     return tuple(attempt for turn in turns for attempt in (turn.history if isinstance(turn, RerankError) else turn.attempts))
 
 
-def _too_few(failures: Sequence[RerankError], attempts: tuple[Attempt, ...]) -> RerankError:
+def _too_few(turns: Sequence[Turn[D]]) -> RerankError:
     """The first failure, which says what became of the others."""
-    first, *others = failures
-    tell(first, attempts, [f"Besides: {told(error)}" for error in others])
+    first, *others = (turn for turn in turns if isinstance(turn, RerankError))
+    tell(first, _attempts(turns), [f"Besides: {told(error)}" for error in others])
     return first
 
 

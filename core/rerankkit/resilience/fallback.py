@@ -39,6 +39,12 @@ class Fallback(Wrapper):
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         failures: list[RerankError] = []
+        try:
+            return await self._first_answer(io, request, failures)
+        finally:
+            failures.clear()  # errors and the frames of their tracebacks would keep each other alive, and the documents
+
+    async def _first_answer(self, io: IO, request: RerankRequest[D], failures: list[RerankError]) -> RerankResponse[D]:
         for position, reranker in enumerate(self.rerankers):
             try:
                 response = await call(io, reranker, self._in_its_share(request, position))
