@@ -433,6 +433,11 @@ def test_answers_that_hardly_vary_are_slow_at_twice_the_median() -> None:
     assert learned(0.95, [*[0.02] * 180, *[1.0] * 20]) == 0.04
 
 
+def test_no_time_at_all_is_never_slow() -> None:
+    """A clock that stands still would have a refused hedge ask again without a pause."""
+    assert learned(0.95, [0.0] * KEPT) == 0.001
+
+
 def test_answers_that_vary_widely_keep_their_percentile() -> None:
     """Exponential: nothing of it is an outlier."""
     seconds = [-0.1 * math.log(1 - (number + 0.5) / KEPT) for number in range(KEPT)]

@@ -27,6 +27,7 @@ FENCE = 3.0  # interquartile ranges above the third quartile: Tukey's outer fenc
 MOST_SAVED = 10.0  # hedges that quiet times can save up for a bad one
 QUARTILES = (0.25, 0.5, 0.75)
 ROUNDING = 1e-9  # ten tenths are a little less than one
+LEAST_DELAY = 0.001  # seconds; some systems' clocks stand still for 16 ms, and no time at all is never slow
 FIRST_LOOK = 0.01  # seconds after which a call that began before anything was known looks again; then twice as many
 
 
@@ -164,7 +165,7 @@ class _Latencies:
         percentile, lower, median, upper = (
             ordered[int(share * (len(ordered) - 1))] for share in (self._percentile, *QUARTILES)
         )
-        return min(percentile, max(upper + FENCE * (upper - lower), 2 * median))
+        return max(LEAST_DELAY, min(percentile, max(upper + FENCE * (upper - lower), 2 * median)))
 
 
 class _Budget:
