@@ -268,12 +268,33 @@ def test_a_forked_child_begins_with_all_places_free() -> None:
             future.result()
 
 
+def taken(places: Places) -> Place:
+    place = Place()
+    places.take(place)
+    return place
+
+
+def test_an_interrupt_at_the_moment_of_its_turn_loses_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = ConcurrencyLimited(FakeReranker(), 1)
+    take = Places.take
+
+    def interrupted(places: Places, place: Place) -> None:
+        take(places, place)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Places, "take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        limited.rerank("q", ["a"])
+    monkeypatch.undo()
+    assert limited.rerank("q", ["a"], timeout=5.0).documents == ["a"]
+
+
 def test_a_place_of_the_parent_is_not_given_back_in_its_child() -> None:
     places = Places(2, 1)
-    parents = [places.take(), places.take(), places.take()]
+    parents = [taken(places) for _ in range(3)]
 
     def child() -> None:
-        own = places.take()
+        own = taken(places)
         assert own.done()
         for place in parents:
             places.leave(place)
@@ -387,21 +408,21 @@ def test_a_limit_that_shrinks_lets_nobody_in_until_there_is_room() -> None:
 @settings(deadline=None, max_examples=100)
 def test_places_are_never_lost_nor_given_twice(steps: Sequence[tuple[str, int]]) -> None:
     places = Places(4, 1)
-    taken: list[Place] = []
+    asked: list[Place] = []
     for kind, number in steps:
         if kind == "take":
-            taken.append(places.take())
-        elif kind == "leave" and taken:
-            gone = taken.pop(number % len(taken))
+            asked.append(taken(places))
+        elif kind == "leave" and asked:
+            gone = asked.pop(number % len(asked))
             places.leave(gone)
             places.leave(gone)
         elif kind == "widen":
             places.widen()
         elif kind == "narrow":
             places.narrow(number % 3)
-        given_out = [place for place in taken if place.done()]
+        given_out = [place for place in asked if place.done()]
         assert set(given_out) == places._held
-        assert [place for place in taken if not place.done()] == list(places._waiting)
+        assert [place for place in asked if not place.done()] == list(places._waiting)
         assert not places._waiting or len(given_out) >= int(places.limit)
         assert 1 <= places.limit <= 4
         assert len(given_out) <= 4

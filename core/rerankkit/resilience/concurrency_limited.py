@@ -52,8 +52,9 @@ class ConcurrencyLimited(Wrapper):
         return int(self._places.limit)
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
-        place = self._places.take()
+        place: Place = Place()
         try:
+            self._places.take(place)  # here, so that an interrupt leaves none taken
             number = await _given(io, place, request, self)
             response = await self._observed(io, request, number)
         finally:

@@ -31,15 +31,13 @@ class Places:
         self._held: set[Place] = set()
         self._waiting: dict[Place, None] = {}
 
-    def take(self) -> Place:
-        """A place, or one to come: whoever asks for it gives it back by `leave`, in any case."""
-        place: Place = Future()
+    def take(self, place: Place) -> None:
+        """Have *place* given, now or later: whoever asks for it gives it back by `leave`, in any case."""
         with self._lock:
             self._begin_anew_in_a_child()
             self._waiting[place] = None
             given = self._given()
         _tell(given)
-        return place
 
     def leave(self, place: Place) -> None:
         """Give *place* to the next one, or do not wait for it any more; a second time does nothing."""
