@@ -333,6 +333,7 @@ def test_a_password_among_a_wrappers_arguments_is_refused_as_well() -> None:
     for address, place in (
         (f"redis://:{CANARY}@localhost", r"shelf\.path: "),
         (f"https://me:{CANARY}@x.test", r"shelf\.path: "),
+        (f"redis://localhost/0?password={CANARY}", r"shelf\.path: "),
     ):
         with pytest.raises(InvalidRequestError, match=f"^{place}keys and passwords are not written down") as caught:
             from_config({"type": "two_step", "reranker": "bm25", "shelf": {"type": "sqlite_shelf", "path": address}})

@@ -469,6 +469,8 @@ URLS: list[str] = [
     "redis://127.0.0.1:1/0?password=pass-word-17",
     "redis://:pass-word-17#x@127.0.0.1:1",
     "redis://:pass-word-17@127.0.0.1:port/0",
+    "redis://:pass-word-17",
+    "redis://127.0.0.1:1/0?PASSWORD=pass-word-17",
 ]
 
 
@@ -485,6 +487,13 @@ def test_a_password_shows_nowhere(url: str, colour: str, caplog: pytest.LogCaptu
         shown += [*traceback.format_exception(error), *map(repr, _own_locals(error))]
     assert shown
     assert not [text for text in [*shown, caplog.text] if "pass-word" in text or "word-17" in text]
+
+
+def test_an_address_with_an_option_that_is_none_is_refused_when_it_is_given() -> None:
+    with pytest.raises(InvalidRequestError, match="redis_url must be an address such as"):
+        RateLimited(FakeReranker(), requests_per_second=1, redis_url="redis://127.0.0.1:1/0?socket_keepalve=yes")
+    known = "redis://127.0.0.1:1/0?socket_keepalive=yes"
+    assert RateLimited(FakeReranker(), requests_per_second=1, redis_url=known).arguments()["redis_url"] == known
 
 
 def _own_locals(error: BaseException) -> list[object]:

@@ -492,6 +492,7 @@ def test_a_password_serves_and_shows_itself_nowhere(
         f"redis://host:{SECRET}",
         f"redis://host/0?password={SECRET}",
         f"redis://host/0#{SECRET}",
+        f"redis://host/0?credential={SECRET}",
         f"redis://:{SECRET}@:6379",
         f"redis://:{SECRET}\n@host",
         "redis://",

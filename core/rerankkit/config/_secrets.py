@@ -46,8 +46,11 @@ def _secrets(description: object) -> Iterator[tuple[str, Sequence[str]]]:
 
 def holds_password(text: str) -> bool:
     """Whether *text* is an address with a password in it."""
+    if "://" not in text:
+        return False
     try:
-        return "://" in text and urlsplit(text).password is not None
+        parts = urlsplit(text)
+        return parts.password is not None or "password=" in parts.query.lower()
     except ValueError:
         return False
 

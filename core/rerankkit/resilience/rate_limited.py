@@ -71,6 +71,7 @@ class RateLimited(Wrapper):
         name: str = "rerankkit",
         timeout: float | None = None,
     ) -> None:
+        is_given = redis_url != FROM_ENVIRONMENT
         url = self._kept(redis_url)
         del redis_url  # tracebacks show what is left here
         super().__init__(reranker, timeout=timeout)
@@ -88,12 +89,20 @@ class RateLimited(Wrapper):
             raise InvalidRequestError("RateLimited needs a rate, such as requests_per_minute=60")
         self._own = OwnLines(self._rates)
         self._shared = None if url is None else SharedLines(url, _check_name(name), self._rates)
+        if is_given and url is not None:
+            self._remember(url)
 
     def _kept(self, redis_url: str | None) -> SecretValue | None:
-        """The address of Redis; one with a password is not remembered."""
-        if may_hold_password(redis_url):
-            self._given = {**self._given, "redis_url": FROM_ENVIRONMENT}
-        return None if redis_url is None else find_url(redis_url)
+        """The address of Redis, which is not remembered for now: it may hold a password where nobody looks for one."""
+        if redis_url is None:
+            return None
+        self._given = {**self._given, "redis_url": FROM_ENVIRONMENT}
+        return find_url(redis_url)
+
+    def _remember(self, url: SecretValue) -> None:
+        """Have copies hold an address that was checked, unless there is a password in it."""
+        if not may_hold_password(url.get_secret_value()):
+            self._given = {**self._given, "redis_url": url.get_secret_value()}
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         if not request.documents:

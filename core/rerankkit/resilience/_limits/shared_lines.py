@@ -137,14 +137,18 @@ class SharedLines:
 
     def _connected(self) -> _Client:
         try:
-            url = self._url.get_secret_value
-            redis = self._library.connect(url(), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
-            return _Client(os.getpid(), redis, redis.register_script(SCRIPT))
+            return self._checked()
         except (ValueError, TypeError, AttributeError):
             pass  # its text may hold parts of a password
         raise InvalidRequestError(
             f"redis_url must be an address such as 'redis://localhost:6379/0', 'rediss://...' or 'unix://...', got {self.where}"
         )
+
+    def _checked(self) -> _Client:
+        """A client for an address that has no wrong options."""
+        redis = self._library.connect(self._url.get_secret_value(), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+        redis.connection_pool.connection_class(**redis.connection_pool.connection_kwargs)
+        return _Client(os.getpid(), redis, redis.register_script(SCRIPT))
 
 
 class _Client(NamedTuple):

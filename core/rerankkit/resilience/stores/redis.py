@@ -51,13 +51,14 @@ class RedisStore(BaseStore):
         del url
         self._redis = _library()
         self._url, self._password = _found(given, password)
-        if given is not None:
-            self._remember(url=self._url)
         self._ttl = check_ttl(ttl)
         if not isinstance(prefix, str):
             raise InvalidRequestError(f"prefix must be a str, got {shown(prefix)}")
         self._prefix = prefix
         self._timeout = check_seconds("timeout", timeout)
+        self._check_options()
+        if given is not None:
+            self._remember(url=self._url)
         self._client: Any = None
         self._process = 0
         self._lock = fork_lock()
@@ -89,6 +90,19 @@ class RedisStore(BaseStore):
                 self._client, self._process = self._connect(), os.getpid()
             return self._client
 
+    def _check_options(self) -> None:
+        """Refuse those of the address that no connection takes, which may be misspelt passwords."""
+        try:
+            _try(self._connect().connection_pool)
+        except (ValueError, TypeError, AttributeError):
+            pass  # its frames hold the address
+        else:
+            return
+        raise InvalidRequestError(
+            "url must be an address such as 'redis://host:6379/0', and after a '?' only options of redis.Redis; it is not "
+            "shown here, because it may hold a password"
+        )
+
     def _connect(self) -> Any:  # noqa: ANN401 -- as above
         """A client, which opens a connection when it is first used.
 
@@ -103,6 +117,11 @@ class RedisStore(BaseStore):
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
         )
         return self._redis.Redis(connection_pool=pool)
+
+
+def _try(pool: Any) -> None:  # noqa: ANN401 -- redis.ConnectionPool, as above
+    """Make a connection without opening it."""
+    pool.connection_class(**pool.connection_kwargs)
 
 
 def _library() -> Any:  # noqa: ANN401 -- the module, which is optional
