@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +32,6 @@ from rerankkit.emulator import Emulator
 from rerankkit.errors import BudgetExceededError, CircuitOpenError, DeadlineExceededError, RerankError
 from rerankkit.money import Estimate
 from rerankkit.resilience import Fallback, Passthrough
-from rerankkit.resilience._limits import shared_lines
 from rerankkit.resilience.rate_limited import RateLimited
 from rerankkit.testing import FakeReranker
 from rerankkit.types import CacheUse
@@ -422,15 +423,12 @@ def _cohere() -> Any:
         ({"requests_per_second": 1, "burst_tokens": 1.5}, r"burst_tokens must be a whole number at least 1, got 1\.5"),
         ({"requests_per_second": 1, "timeout": 0}, "timeout must be"),
         ({"requests_per_second": 1, "redis_url": ""}, "redis_url must be an address"),
-        ({"requests_per_second": 1, "redis_url": 7}, "redis_url must be an address .* not int"),
-        (
-            {"requests_per_second": 1, "redis_url": "localhost:6379"},
-            "redis_url must be an address such as .*, got one that begins otherwise",
-        ),
-        ({"requests_per_second": 1, "redis_url": "http://localhost"}, "got http://localhost"),
-        ({"requests_per_second": 1, "redis_url": "redis://[::1"}, "got one that cannot be read"),
+        ({"requests_per_second": 1, "redis_url": 7}, "redis_url must be an address"),
+        ({"requests_per_second": 1, "redis_url": "localhost:6379"}, "redis_url must be an address such as"),
+        ({"requests_per_second": 1, "redis_url": "http://localhost"}, "redis_url must be an address such as"),
+        ({"requests_per_second": 1, "redis_url": "redis://[::1"}, "redis_url must be an address such as"),
         ({"requests_per_second": 1, "redis_url": "redis://localhost", "name": "a b"}, "name must be one such as 'cohere'"),
-        ({"requests_per_second": 1, "redis_url": "env"}, "needs an address in RERANKKIT_REDIS_URL"),
+        ({"requests_per_second": 1, "redis_url": "env"}, "set RERANKKIT_REDIS_URL, or pass redis_url="),
     ],
     ids=str,
 )
@@ -441,23 +439,18 @@ def test_what_cannot_be_right_is_refused(options: dict[str, Any], message: str, 
 
 
 def test_redis_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.setattr(shared_lines, "_load", shared_lines._load.__wrapped__)
     with pytest.raises(InvalidRequestError, match=r"pip install 'rerankkit\[redis\]'"):
         RateLimited(FakeReranker(), requests_per_second=1, redis_url="redis://localhost")
 
 
 def test_without_an_address_the_package_redis_is_not_imported() -> None:
-    import subprocess
-    import sys
-
     program = (
         "import sys; from rerankkit.resilience.rate_limited import RateLimited; from rerankkit.testing import FakeReranker; "
-        "RateLimited(FakeReranker(), requests_per_second=9).rerank('q', ['a']); assert 'redis' not in sys.modules"
+        "RateLimited(FakeReranker(), requests_per_second=9).rerank('q', ['a']); print('redis' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 # Addresses with a password
@@ -471,6 +464,7 @@ URLS: list[str] = [
     "redis://:pass-word-17@127.0.0.1:port/0",
     "redis://:pass-word-17",
     "redis://127.0.0.1:1/0?PASSWORD=pass-word-17",
+    "redis://pass-word-17@127.0.0.1:1/0",
 ]
 
 
@@ -507,11 +501,18 @@ def _own_locals(error: BaseException) -> list[object]:
     return found
 
 
-def test_a_copy_of_one_with_a_password_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_finds_the_password_of_its_server_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RERANKKIT_REDIS_URL", raising=False)
-    limited = RateLimited(FakeReranker(), requests_per_second=1, redis_url="redis://:secret-17@127.0.0.1:1/0")
-    assert limited.arguments()["redis_url"] == "env"
-    with pytest.raises(InvalidRequestError, match="RERANKKIT_REDIS_URL"):
-        copy.copy(limited)
-    monkeypatch.setenv("RERANKKIT_REDIS_URL", "redis://127.0.0.2:2/0")
-    assert copy.copy(limited)._shared.where == "redis://127.0.0.2:2"
+    limited = RateLimited(FakeReranker(), requests_per_second=1, redis_url="redis://me:secret-17@127.0.0.1:1/0")
+    assert limited.arguments()["redis_url"] == "redis://me:@127.0.0.1:1/0"
+    assert passwords(limited, copy.copy(limited)) == ["secret-17", None]
+    monkeypatch.setenv("RERANKKIT_REDIS_URL", "redis://me:another@127.0.0.1:1/0")
+    assert passwords(copy.copy(limited), pickle.loads(pickle.dumps(limited))) == ["another", "another"]
+    monkeypatch.setenv("RERANKKIT_REDIS_URL", "redis://me:another@127.0.0.2:1/0")
+    assert passwords(copy.copy(limited)) == [None]
+
+
+def passwords(*several: RateLimited) -> list[str | None]:
+    """What each would show to its server."""
+    found = [limited._shared._server.address.password for limited in several]
+    return [None if password is None else password.get_secret_value() for password in found]

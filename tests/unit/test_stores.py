@@ -477,7 +477,7 @@ def test_a_password_serves_and_shows_itself_nowhere(
         assert twin.get_many(list(ITEMS)) == ITEMS
         monkeypatch.setenv("RERANKKIT_REDIS_URL", whole.replace("127.0.0.1", "localhost"))
         if given != "environment":
-            assert pickle.loads(pickle.dumps(store))._password is None
+            assert pickle.loads(pickle.dumps(store))._server.address.password is None
         twin.close()
         store.close()
 
@@ -493,6 +493,7 @@ def test_a_password_serves_and_shows_itself_nowhere(
         f"redis://host/0?password={SECRET}",
         f"redis://host/0#{SECRET}",
         f"redis://host/0?credential={SECRET}",
+        f"redis://{SECRET}@host",
         f"redis://:{SECRET}@:6379",
         f"redis://:{SECRET}\n@host",
         "redis://",

@@ -50,7 +50,7 @@ def holds_password(text: str) -> bool:
         return False
     try:
         parts = urlsplit(text)
-        return parts.password is not None or "password=" in parts.query.lower()
+        return bool(parts.password) or "password=" in parts.query.lower()
     except ValueError:
         return False
 

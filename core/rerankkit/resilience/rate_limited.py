@@ -9,23 +9,19 @@ from typing import ClassVar
 from rerankkit._checks import MODEL_FORM, check_integer, is_number, shown
 from rerankkit._degrading import NOTICES
 from rerankkit._io import IO
-from rerankkit._secret import SecretValue
+from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import most_tokens
 from rerankkit._turns import call, estimate_of, is_sent
 from rerankkit.errors import InvalidRequestError, RateLimitError, RerankError
 from rerankkit.reranker import Reranker
 from rerankkit.resilience._limits.gcra import NONE, Amounts, Rate, Reservation, Unit
 from rerankkit.resilience._limits.own_lines import OwnLines
-from rerankkit.resilience._limits.shared_lines import (
-    FROM_ENVIRONMENT,
-    SharedLines,
-    UnavailableError,
-    find_url,
-    may_hold_password,
-)
+from rerankkit.resilience._limits.shared_lines import SharedLines, UnavailableError
+from rerankkit.resilience._redis import Address
 from rerankkit.resilience.wrapper import Wrapper
 from rerankkit.types import D, Document, RerankRequest, RerankResponse
 
+FROM_ENVIRONMENT = "env"
 MOST = 1e9  # requests or tokens in a second or a minute: more is no limit
 
 
@@ -47,8 +43,8 @@ class RateLimited(Wrapper):
         burst: Requests that may go out at once after a pause.
         burst_tokens: Tokens that may; a call of more begins when all before it are paid for.
         redis_url: Of the Redis that all processes share, such as ``"redis://localhost:6379/0"`` (extra: redis); ``"env"``
-            reads RERANKKIT_REDIS_URL. While it does not answer, each process keeps the limit for itself. An address with a
-            password shows nowhere: a copy or a pickle reads RERANKKIT_REDIS_URL.
+            reads RERANKKIT_REDIS_URL. While it does not answer, each process keeps the limit for itself. A password
+            in the address shows nowhere; a copy or a pickle finds it in RERANKKIT_REDIS_URL, if that names the same server.
         name: What the limit is called in Redis: those of one name count together.
         timeout: Seconds for a call as a whole, waiting included; None: as the reranker.
 
@@ -71,9 +67,9 @@ class RateLimited(Wrapper):
         name: str = "rerankkit",
         timeout: float | None = None,
     ) -> None:
-        is_given = redis_url != FROM_ENVIRONMENT
-        url = self._kept(redis_url)
+        given_url = hidden(redis_url)
         del redis_url  # tracebacks show what is left here
+        address = self._found(given_url)
         super().__init__(reranker, timeout=timeout)
         given: list[tuple[str, Unit, float | None, float, int]] = [
             ("requests_per_second", "requests", requests_per_second, 1.0, check_integer("burst", burst, 1, None)),
@@ -88,21 +84,18 @@ class RateLimited(Wrapper):
         if not self._rates:
             raise InvalidRequestError("RateLimited needs a rate, such as requests_per_minute=60")
         self._own = OwnLines(self._rates)
-        self._shared = None if url is None else SharedLines(url, _check_name(name), self._rates)
-        if is_given and url is not None:
-            self._remember(url)
+        self._shared = None if address is None else SharedLines(address, _check_name(name), self._rates)
 
-    def _kept(self, redis_url: str | None) -> SecretValue | None:
-        """The address of Redis, which is not remembered for now: it may hold a password where nobody looks for one."""
+    def _found(self, redis_url: SecretValue | None) -> Address | None:
+        """The address of Redis; copies hold it without its password."""
         if redis_url is None:
             return None
-        self._given = {**self._given, "redis_url": FROM_ENVIRONMENT}
-        return find_url(redis_url)
-
-    def _remember(self, url: SecretValue) -> None:
-        """Have copies hold an address that was checked, unless there is a password in it."""
-        if not may_hold_password(url.get_secret_value()):
-            self._given = {**self._given, "redis_url": url.get_secret_value()}
+        if redis_url.get_secret_value() == FROM_ENVIRONMENT:
+            return Address.find("redis_url", None)
+        self._given = {**self._given, "redis_url": "not checked yet, and not shown"}
+        address = Address.find("redis_url", redis_url)
+        self._given = {**self._given, "redis_url": address.url}
+        return address
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         if not request.documents:
