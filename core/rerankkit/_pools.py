@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -76,8 +76,13 @@ class Pools:
 
     def _forget_closed_loops(self) -> None:
         """Drop the pools of loops that were closed without ending their generators; nobody can close these pools now."""
-        for loop in [loop for loop in self._of_loops if loop.is_closed()]:
-            self._of_loops.pop(loop, None)
+        for loop in self._loops():
+            if loop.is_closed():
+                self._of_loops.pop(loop, None)
+
+    def _loops(self) -> Sequence[asyncio.AbstractEventLoop]:
+        """Those that have a pool now; other threads come with theirs, and go, meanwhile."""
+        return list(self._of_loops)
 
     def close(self) -> None:
         """Close what blocking calls opened, if this process did."""
@@ -91,7 +96,7 @@ class Pools:
     def abandon(self) -> None:
         """Close everything: nobody can use it any more. Each loop closes what it has open in one of its next turns."""
         self.close()
-        for loop in list(self._of_loops) if self.is_own() else ():
+        for loop in self._loops() if self.is_own() else ():
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._begin_closing, loop)
 

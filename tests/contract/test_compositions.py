@@ -216,7 +216,7 @@ def test_closing_a_wrapper_closes_what_it_holds(service: Service, colour: str, w
         run(colour, reranker, "close")
         run(colour, reranker, "close")
         with pytest.raises(InvalidRequestError, match="closed"):
-            run(colour, reranker, "rerank", "another q", TEXTS)
+            run(colour, reranker, "rerank", "q", TEXTS)
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda reranker: pickle.loads(pickle.dumps(reranker))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -122,6 +124,33 @@ def test_loops_that_have_ended_are_not_kept(transport: Any) -> None:
             asyncio.run(check_async(client, number))
         gc.collect()
         assert client._http._pools._of_loops == {}
+
+
+class LoopAmongOthers(asyncio.SelectorEventLoop):
+    """While somebody asks whether it is closed, another thread's loop comes to use the client."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def is_closed(self) -> bool:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return super().is_closed()
+
+
+def test_loops_come_while_others_look_for_closed_ones(transport: Any) -> None:
+    with (
+        recorder(echo(COHERE)) as server,
+        Client(COHERE.make(server.url), transport=transport) as client,
+        ThreadPoolExecutor(1) as threads,
+        contextlib.closing(LoopAmongOthers()) as first,
+        contextlib.closing(asyncio.new_event_loop()) as second,
+    ):
+        first.run_until_complete(check_async(client, 1))
+        first.meanwhile = lambda: threads.submit(second.run_until_complete, check_async(client, 2)).result()
+        asyncio.run(check_async(client, 3))
+        for loop in (first, second):
+            loop.run_until_complete(client.aclose())
+        assert server.connections == 3
 
 
 def test_aclose_ends_what_the_loop_opened(service: Service, transport: Any) -> None:

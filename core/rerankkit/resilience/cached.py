@@ -49,8 +49,11 @@ class Cached(Wrapper):
         self._identity = _identity_of(reranker)
         self._tiers = Tiers([_checked(store) for store in stores] or [MemoryStore()])
         self._flights = Flights()
+        self._is_closed = False
 
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
+        if self._is_closed:
+            raise InvalidRequestError("this cache is closed: make a new one")
         try:
             work = Work(io, self.rerankers[0], request, units_of(self._identity, request))
         except InvalidRequestError as error:
@@ -130,12 +133,14 @@ class Cached(Wrapper):
 
     def close(self) -> None:
         """Close the reranker and the stores."""
+        self._is_closed = True
         super().close()
         for store in self._tiers.stores:
             store.close()
 
     async def aclose(self) -> None:
         """Close the reranker and the stores, also what the running event loop opened."""
+        self._is_closed = True
         await super().aclose()
         for store in self._tiers.stores:
             store.close()

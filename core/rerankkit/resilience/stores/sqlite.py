@@ -67,7 +67,8 @@ class SQLiteStore(BaseStore):
         self._connection: sqlite3.Connection | None = None
         self._process = os.getpid()
         self._next_sweep = 0.0
-        _STORES.add(self)
+        with _WORKING:  # a fork may be looking through them
+            _STORES.add(self)
 
     def __del__(self) -> None:
         if hasattr(self, "_process"):  # it was made
