@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -131,12 +132,12 @@ def test_defect_9_async_calls_wait_for_no_thread(service: Service) -> None:
         together.wait(30)  # breaks, so that no reply is sent, unless forty requests are here at once
         return service.scored(by_number)(request)
 
-    async def main(url: str) -> None:
+    async def main(url: str) -> list[Sequence[Document]]:
         async with made(service, url) as compressor:
-            await asyncio.gather(*(compressor.acompress_documents(DOCUMENTS, "q") for _ in range(40)))
+            return await asyncio.gather(*(compressor.acompress_documents(DOCUMENTS, "q") for _ in range(40)))
 
     with recorder(answer) as server:
-        asyncio.run(main(server.url))
+        assert [texts(found) for found in asyncio.run(main(server.url))] == [["b 0.3", "c 0.2", "a 0.1"]] * 40
 
 
 def test_defect_10_ids_and_classes_stay_and_metadata_need_not_be_copied(service: Service, colour: str) -> None:

@@ -194,6 +194,7 @@ def test_closing_what_holds_nothing_does_no_harm() -> None:
         ask("sync", reranker, "a 0.1")
     reranker.close()
     asyncio.run(reranker.aclose())
+    assert len(ask("sync", reranker, "a 0.1")) == 1, "there is nothing that could have been closed"
 
 
 def test_a_subclass_of_a_wrapper_stays_one_and_keeps_its_own_fields(colour: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,8 +15,6 @@ from rerankkit.money import Estimate
 from rerankkit.reranker import BaseReranker
 from rerankkit.resilience.cached import Cached
 from rerankkit.testing import FakeReranker
-
-PATIENCE = 20  # seconds, for what happens at once on an idle machine
 
 
 def by_text(query: str, text: str) -> float:
@@ -75,14 +72,6 @@ class FailOpen(BaseReranker):
             return await self.reranker._rerank(io, request)
         except ConnectionError:
             return self.instead(request)
-
-
-def until(reached: Callable[[], bool]) -> None:
-    """Return when it is so."""
-    ends = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < ends, "it never came to that"
-        time.sleep(0.002)
 
 
 def waiting(cached: Cached) -> int:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.caches import PATIENCE, FailOpen, Scorer, by_text, shape
+from helpers.caches import FailOpen, Scorer, by_text, shape
+from helpers.patience import PATIENCE
 from helpers.properties import tries
 from helpers.services import COHERE, KENDRA, PINECONE, VOYAGE
 from helpers.ways import run

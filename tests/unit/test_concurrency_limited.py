@@ -6,7 +6,7 @@ import asyncio
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.patience import until
 from helpers.processes import fork
 from helpers.ways import run
 from rerankkit import (
@@ -63,14 +64,6 @@ class Gate(BaseReranker):
         for _ in range(count):
             until(lambda: bool(self.held))
             self.held.pop(0)[1].set_result(error)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return once it holds; ten seconds are an eternity."""
-    ends = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < ends, "it never came to that"
-        time.sleep(0.001)
 
 
 class Callers:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from helpers.caches import Scorer, in_threads, until, waiting
+from helpers.caches import Scorer, in_threads, waiting
+from helpers.patience import happens, until
 from helpers.server import Received, Reply, recorder
 from helpers.services import COHERE
 from helpers.ways import run
@@ -356,6 +357,6 @@ def test_no_document_outlives_a_failure_until_the_garbage_is_collected(make: Cal
                 getattr(held, "calls", []).clear()
         gone = weakref.ref(text)
         del text
-        until(lambda: gone() is None)
+        assert happens(lambda: gone() is None)
     finally:
         gc.enable()

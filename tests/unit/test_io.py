@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
+from helpers.patience import until
 from rerankkit import InvalidRequestError
 from rerankkit._halting import HALT, Halt
 from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
@@ -42,14 +43,6 @@ class Http:
         if self.wait:
             await self.wait()
         return self.send(request, deadline)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return once it holds; ten seconds are an eternity."""
-    ends = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < ends, "it never came to that"
-        time.sleep(0.01)
 
 
 def finish(colour: str, make: Callable[[IO], Coroutine[Any, Any, Any]]) -> Any:

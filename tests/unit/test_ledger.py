@@ -6,7 +6,6 @@ import asyncio
 import copy
 import pickle
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from helpers.patience import until
 from helpers.processes import fork
 from helpers.server import Received, Reply, recorder
 from helpers.services import COHERE, PINECONE, VOYAGE
@@ -141,13 +141,6 @@ class Racing:
 
     def _job(self, io: Any, client: Client, query: str, documents: list[str]) -> Callable[[], Any]:
         return lambda: client._rerank(io, client._checked(query, documents, None, None))
-
-
-def until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_tags_hold_for_tasks_that_are_started_within_them_and_not_for_others() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from helpers.caches import FailOpen, Scorer, by_text, shape, until, waiting
+from helpers.caches import FailOpen, Scorer, by_text, shape, waiting
+from helpers.patience import until
 from helpers.processes import fork
 from helpers.ways import run
 from rerankkit import BadRequestError, DeadlineExceededError, RateLimitError, ServerError

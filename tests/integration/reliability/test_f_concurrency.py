@@ -20,6 +20,7 @@ import anyio
 import pytest
 import trio
 
+from helpers.patience import happens
 from helpers.processes import Held, fork
 from helpers.services import COHERE, KENDRA, KEY, PINECONE, VOYAGE, Service
 from helpers.ways import WAYS, Scope, Way, one_loop, run, within
@@ -35,7 +36,7 @@ from integration.reliability.echo import (
     queries,
     ranking,
 )
-from integration.reliability.fault_server import Stage, wait_until
+from integration.reliability.fault_server import Stage
 from integration.reliability.faults import Later, Status, says_nothing
 from integration.reliability.rows import row
 from integration.reliability.trial import open_sockets
@@ -493,7 +494,7 @@ def test_a_call_may_be_cancelled_between_two_attempts(client: Client, stage: Sta
 
     async def scenario() -> None:
         task = asyncio.create_task(client.arerank("q", TEXTS))
-        assert await asyncio.to_thread(wait_until, lambda: stage.count, 20)
+        assert await asyncio.to_thread(happens, lambda: stage.count, 20)
         await asyncio.sleep(0.02)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -652,7 +653,7 @@ def test_closing_in_another_loop_or_thread_than_that_of_the_calls_does_no_harm(c
         asyncio.run(client.aclose())
         threading.Thread(target=client.close).start()
         runner.run(asyncio.sleep(0.01))
-    assert wait_until(lambda: open_sockets() == before)
+    assert happens(lambda: open_sockets() == before)
 
 
 @F9
@@ -692,11 +693,11 @@ def test_closing_during_blocking_calls_ends_them_with_an_answer_or_an_error_that
 
     with ThreadPoolExecutor(20) as threads:
         calls = [threads.submit(until_closed, f"thread {number}") for number in range(20)]
-        assert wait_until(lambda: stage.count > 40, 20)
+        assert happens(lambda: stage.count > 40, 20)
         client.close()
         errors = [call.result() for call in calls]
     assert [str(error) for error in errors if not ended(error)] == []
-    assert wait_until(lambda: open_sockets() <= before)
+    assert happens(lambda: open_sockets() <= before)
 
 
 @F9
@@ -713,7 +714,7 @@ def test_closing_during_async_calls_ends_them_with_an_answer_or_an_error_that_sa
     async def scenario() -> list[BaseException]:
         before = open_sockets()
         calls = [asyncio.create_task(until_closed(f"task {number}")) for number in range(20)]
-        assert await asyncio.to_thread(wait_until, lambda: stage.count > 40, 20)
+        assert await asyncio.to_thread(happens, lambda: stage.count > 40, 20)
         await client.aclose()
         errors = await asyncio.gather(*calls)
         await asyncio.sleep(0.05)  # transports close in later turns of the loop
@@ -779,7 +780,7 @@ def test_objects_that_were_used_and_dropped_hold_nothing_open(service: Service, 
     for query in queries("query", fewer(service, "kendra", 1_000)):
         check(Client(service.make(stage.url)), query)
         assert Held.now().descriptors <= before.descriptors + 5
-    assert wait_until(lambda: Held.now().descriptors <= before.descriptors)
+    assert happens(lambda: Held.now().descriptors <= before.descriptors)
 
 
 @F10

@@ -21,9 +21,10 @@ import pytest
 
 from helpers.canaries import TEXT, assert_silent, key_options, shown_of
 from helpers.compositions import prices_of
+from helpers.patience import happens
 from helpers.services import Service
 from helpers.ways import Result, Way, one_loop
-from integration.reliability.fault_server import Stage, score_of, wait_until
+from integration.reliability.fault_server import Stage, score_of
 from rerankkit import BaseReranker, Client, Retry, _library
 
 LATEST = 0.25  # seconds after the deadline
@@ -106,7 +107,7 @@ class Trial:
                 runner.run(reranker.aclose())
                 assert_no_tasks(runner)
             reranker.close()
-        assert wait_until(lambda: open_sockets() <= before), f"I4: {open_sockets() - before}"
+        assert happens(lambda: open_sockets() <= before), f"I4: {open_sockets() - before}"
         assert_silent(*shown_of(outcome.error), self.caplog.text)
         return outcome
 
