@@ -14,16 +14,14 @@ from contextlib import aclosing, closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from rerankkit._content import ACCEPTED, BrokenReplyError, Content, UnreadableReplyError
+from rerankkit._content import BrokenReplyError, Content, UnreadableReplyError
 from rerankkit._deadline_stream import Timeout
 from rerankkit._library import Transport, check_transport, default_transport, load
+from rerankkit._messages import OWN_HEADERS, by_name, pool_request
 from rerankkit._pools import Pools
-from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
-
-OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
 
 class TransportError(Exception):
@@ -63,21 +61,22 @@ class Http:
             UnreadableReplyError: It is too long, or in a coding that was not asked for.
         """
         timeout = Timeout.until(deadline)
-        with self._translated(request, timeout):
+        with _translated(request, timeout, load(self.transport).httpcore):
             with _slot(self._open_pools().slots, deadline):
                 pool = self._open_pools().blocking()  # it may have been closed during the wait
-                response = pool.handle_request(self._prepare(request, timeout))
+                response = pool.handle_request(pool_request(self.transport, request, timeout))
                 timeout.answered = True
                 with closing(response):
-                    content = Content(response.headers)
+                    headers = by_name(response.headers)
+                    content = Content(headers)
                     for chunk in response.stream:
                         content.add(chunk)
-            return _reply(response, content.whole())
+            return HttpResponse(response.status, headers, content.whole())
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """The same in the running event loop; the caller bounds it by *deadline*."""
         timeout = Timeout.until(deadline)
-        with self._translated(request, timeout):
+        with _translated(request, timeout, load(self.transport).httpx):
             async with (await self._open_pools().of_loop()).slots:
                 found = await self._open_pools().of_loop()  # as above
                 response = await found.pool.handle_async_request(self._prepare(request, timeout))
@@ -120,27 +119,34 @@ class Http:
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout)},
         )
 
-    @contextmanager
-    def _translated(self, request: HttpRequest, timeout: Timeout) -> Generator[None]:
-        library = load(self.transport).httpx
-        handled = sys.exception()
-        try:
-            yield
-        except UnreadableReplyError as error:
-            _drop_frames(error, handled)
-            raise
-        except (library.HTTPError, ConnectionError, BrokenReplyError) as error:
-            _drop_frames(error, handled)
-            if isinstance(error, library.TimeoutException) and not timeout.deadline.remaining():
-                raise TimeoutError(type(error).__name__) from error
-            what = _what_failed(library, error)
-            raise TransportError(
-                f"{what} {urlsplit(request.url).netloc} ({type(error).__name__}: {_reason(error)})",
-                can_heal=_can_heal(library, error),
-                stale=not (timeout.connected or timeout.answered)
-                and isinstance(error, library.NetworkError | library.RemoteProtocolError),
-                sent=not isinstance(error, library.ConnectError | library.ConnectTimeout | library.ProxyError),
-            ) from error
+
+@contextmanager
+def _translated(request: HttpRequest, timeout: Timeout, library: Any) -> Generator[None]:  # noqa: ANN401 -- a module
+    """What of *library*'s exceptions comes out of it, in words of this package."""
+    handled = sys.exception()
+    try:
+        yield
+    except UnreadableReplyError as error:
+        _drop_frames(error, handled)
+        raise
+    except (*_failures(library), ConnectionError, BrokenReplyError) as error:
+        _drop_frames(error, handled)
+        if isinstance(error, library.TimeoutException) and not timeout.deadline.remaining():
+            raise TimeoutError(type(error).__name__) from error
+        what = _what_failed(library, error)
+        raise TransportError(
+            f"{what} {urlsplit(request.url).netloc} ({type(error).__name__}: {_reason(error)})",
+            can_heal=_can_heal(library, error),
+            stale=not (timeout.connected or timeout.answered)
+            and isinstance(error, library.NetworkError | library.RemoteProtocolError),
+            sent=not isinstance(error, library.ConnectError | library.ConnectTimeout | library.ProxyError),
+        ) from error
+
+
+def _failures(library: Any) -> tuple[type[Exception], ...]:  # noqa: ANN401 -- a module
+    """All that *library*, or the pool under it, raises for a reply that does not come."""
+    names = ("TimeoutException", "NetworkError", "ProtocolError", "ProxyError", "UnsupportedProtocol")
+    return tuple(getattr(library, name) for name in names)
 
 
 _INHERITED: list[Pools] = []
@@ -210,5 +216,4 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reply(response: Any, content: bytes) -> HttpResponse:  # noqa: ANN401 -- the library's own Response
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return HttpResponse(response.status_code, headers, content)
+    return HttpResponse(response.status_code, by_name(response.headers.raw), content)

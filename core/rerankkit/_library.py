@@ -73,12 +73,12 @@ def proxy_for(url: str) -> str | None:
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
-def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
+def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own pool
+    """The pool that the library would send through, by way of the environment's proxy."""
     library = load(name)
-    pool = _open(url, name, library.httpx.HTTPTransport)
-    backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
+    pool = _open(url, name, library.httpx.HTTPTransport)._pool  # noqa: SLF001 -- see below
     # The library hands no network backend through to its pool; tests on real sockets hold these lines for each.
-    pool._pool._network_backend = backend  # noqa: SLF001 -- see above
+    pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)  # noqa: SLF001
     return pool
 
 

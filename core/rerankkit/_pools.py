@@ -50,7 +50,7 @@ class Pools:
         """Whether this process opened them."""
         return self._pid == os.getpid()
 
-    def blocking(self) -> Any:  # noqa: ANN401 -- the library's own transport
+    def blocking(self) -> Any:  # noqa: ANN401 -- the library's own pool
         with self._lock:
             if self._blocking is None:
                 self._blocking = open_blocking(self._url, self._transport, lambda: self._closed)
