@@ -129,7 +129,7 @@ def _translated(request: HttpRequest, timeout: Timeout, library: Any) -> Generat
     except UnreadableReplyError as error:
         _drop_frames(error, handled)
         raise
-    except (*_failures(library), ConnectionError, BrokenReplyError) as error:
+    except _failures(library) as error:
         _drop_frames(error, handled)
         if isinstance(error, library.TimeoutException) and not timeout.deadline.remaining():
             raise TimeoutError(type(error).__name__) from error
@@ -144,9 +144,9 @@ def _translated(request: HttpRequest, timeout: Timeout, library: Any) -> Generat
 
 
 def _failures(library: Any) -> tuple[type[Exception], ...]:  # noqa: ANN401 -- a module
-    """All that *library*, or the pool under it, raises for a reply that does not come."""
+    """What is raised for a reply that does not come, or not whole."""
     names = ("TimeoutException", "NetworkError", "ProtocolError", "ProxyError", "UnsupportedProtocol")
-    return tuple(getattr(library, name) for name in names)
+    return (*(getattr(library, name) for name in names), ConnectionError, BrokenReplyError)
 
 
 _INHERITED: list[Pools] = []
