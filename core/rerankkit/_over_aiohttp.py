@@ -98,7 +98,7 @@ class AiohttpPool:
             if not self._session.closed:
                 raise
             drop_frames(error, handled)
-            failure, cause = _failure(error, request, timeout), error
+            failure, cause = _failure(error, request, timeout), next(_inner(error), None)
         except (aiohttp.ClientError, OSError, BrokenReplyError) as error:
             drop_frames(error, handled)
             failure, cause = _failure(error, request, timeout), next(_inner(error), None)
@@ -231,13 +231,23 @@ class _Protocol(ResponseHandler):
         else:
             super().data_received(data)
 
+    def close(self) -> None:
+        """At once: whoever closes politely waits until the other side has read what was sent."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End it, and tell whoever is reading that nothing more comes; aiohttp would let him wait for ever."""
+        if self._content is not None and not self._content.is_eof():
+            self._content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
+        super().abort()
+
     def _refuse(self) -> None:
         self.set_exception(UnreadableReplyError(f"the head of the answer is longer than {MAX_HEAD_BYTES:,} bytes"))
         self._hang_up()
 
     def _hang_up(self) -> None:
         if self.transport is not None:
-            self.transport.close()
+            self.transport.abort()
 
 
 def _is_readable(transport: asyncio.Transport | None) -> bool:
