@@ -6,7 +6,7 @@ Documents keep their class, id and metadata; copies carry the score, and the cal
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -178,7 +178,8 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     def _answered(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
         """Copies of what is returned, which say how it was ranked."""
         status = {} if response.status == "ok" or self.status_key is None else {self.status_key: response.status}
-        return [self._marked(documents[result.index], result, status) for result in self.kept(response)]
+        stale = {self.status_key, self.spans_key} if self.tells_spans(response) else {self.status_key}
+        return [self._marked(documents[result.index], result, status, stale) for result in self.kept(response)]
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
@@ -205,9 +206,15 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
                 "leave it out where there is none"
             ) from None
 
-    def _marked(self, document: Document, result: rerankkit.RankedDocument[Any], status: Mapping[str, object]) -> Document:
-        """A copy with its score, *status* and spans, and without a status that it may have from an earlier call."""
-        before = {name: value for name, value in document.metadata.items() if name != self.status_key}
+    def _marked(
+        self,
+        document: Document,
+        result: rerankkit.RankedDocument[Any],
+        status: Mapping[str, object],
+        stale: Collection[str | None],
+    ) -> Document:
+        """A copy with its score, *status* and spans, and without what is *stale*: what an earlier call said of them."""
+        before = {name: value for name, value in document.metadata.items() if name not in stale}
         metadata = {**before, self.score_key: result.relevance_score, **status}
         if not result.spans:
             return document.model_copy(update={"metadata": metadata})

@@ -35,7 +35,8 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     Attributes:
         metadata_mode: What of a node's metadata is ranked with its text; ``MetadataMode.EMBED`` is what embedding
             models saw. The default sends the text alone.
-        keep_retrieval_score: Give nodes back as `RerankedNode`s, which know the score they came with.
+        keep_retrieval_score: Give nodes back as `RerankedNode`s, which know the score they came with. Nodes are given back
+            so, too, where the reranker says which spans of their texts are relevant.
     """
 
     model_config = ConfigDict(validate_assignment=True)
@@ -99,15 +100,20 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         if response.status != "ok":
             served_by, attempts = response.served_by, response.attempts
             dispatcher.event(RerankDegradedEvent(status=response.status, served_by=served_by, attempts=attempts))
-        report.nodes = [self._scored(nodes[result.index], result) for result in self.kept(response)]
+        spans = self.tells_spans(response)
+        report.nodes = [self._scored(nodes[result.index], result, spans=spans) for result in self.kept(response)]
         report.tags = answer(response)
         return report.nodes
 
-    def _scored(self, given: NodeWithScore, result: rerankkit.RankedDocument[str | rerankkit.Document]) -> NodeWithScore:
+    def _scored(
+        self, given: NodeWithScore, result: rerankkit.RankedDocument[str | rerankkit.Document], *, spans: bool
+    ) -> NodeWithScore:
         """The same node in a new wrapper; where nobody ranked, with the first stage's score."""
         score = given.score if result.skipped == "not_ranked" else result.relevance_score
-        if self.keep_retrieval_score and not isinstance(given, RerankedNode):
-            return RerankedNode(node=given.node, score=score, retrieval_score=given.score)
+        if isinstance(given, RerankedNode):
+            return given.model_copy(update={"score": score, "spans": result.spans if spans else given.spans})
+        if self.keep_retrieval_score or (spans and type(given) is NodeWithScore):
+            return RerankedNode(node=given.node, score=score, retrieval_score=given.score, spans=result.spans)
         if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes ten times as long
             return NodeWithScore(node=given.node, score=score)
         return given.model_copy(update={"score": score})

@@ -324,6 +324,20 @@ def test_on_request_the_text_is_cut_to_its_spans_in_its_own_order(colour: str) -
     assert server.requests[0].json["relevant_spans"] == {"mode": "enabled"}
 
 
+def test_spans_of_an_earlier_call_go_where_the_answer_has_its_own(colour: str) -> None:
+    before = {"relevant_spans": "of an earlier call", "page": 7}
+    given = [Document(TEXT, metadata=before), Document("else", metadata=before)]
+    with recorder(spanning(*SPANS)) as server:
+        found = run(colour, cohere(server.url), "compress_documents", given, "q")
+    assert [document.metadata.get("relevant_spans") for document in found] == [SPANS, None]
+    with recorder(spanning()) as server:
+        found = run(colour, cohere(server.url), "compress_documents", given, "q")
+    assert [document.metadata.get("relevant_spans") for document in found] == [None, None]
+    found = run(colour, RerankCompressor(reranker=FakeReranker()), "compress_documents", given, "q")
+    assert [document.metadata["relevant_spans"] for document in found] == ["of an earlier call"] * 2, "it knows of none"
+    assert given[0].metadata == before
+
+
 def test_spans_that_touch_are_one() -> None:
     from langchain_rerankkit._spans import cut
 
