@@ -50,13 +50,20 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         cut_to_spans: Whether the copies hold the relevant spans alone; a document without any keeps its text.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=(), validate_assignment=True)
 
     score_key: str = "relevance_score"
     status_key: str | None = "rerank_status"
     first_stage_score_key: str | None = None
     spans_key: str = "relevant_spans"
     cut_to_spans: bool = False
+
+    @model_validator(mode="after")
+    def _know_the_keys(self) -> Self:
+        keys = [key for key in (self.score_key, self.status_key, self.spans_key) if key is not None]
+        if len(set(keys)) < len(keys):
+            raise rerankkit.InvalidRequestError(f"score_key, status_key and spans_key must be three keys, got {keys}")
+        return self
 
     @model_validator(mode="after")
     def _know_the_text(self) -> Self:

@@ -131,10 +131,9 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
 
 
 def _checked(query_bundle: QueryBundle | None) -> QueryBundle:
-    if query_bundle is None:
-        raise rerankkit.InvalidRequestError(
-            "there is no query to rank by: call postprocess_nodes(nodes, query_str=...) or pass a query_bundle"
-        )
+    if not isinstance(query_bundle, QueryBundle):
+        got = "there is no query to rank by" if query_bundle is None else f"query_bundle is a {type(query_bundle).__name__}"
+        raise rerankkit.InvalidRequestError(f"{got}: call postprocess_nodes(nodes, query_str=...) or pass a QueryBundle")
     return query_bundle
 
 

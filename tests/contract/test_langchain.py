@@ -21,7 +21,7 @@ import langchain_rerankkit
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KEY, SERVICES, Service
 from helpers.ways import one_loop, run
-from langchain_rerankkit import CohereRerank, PineconeRerank, RerankCompressor, VoyageRerank
+from langchain_rerankkit import CohereRerank, PineconeRerank, RerankCompressor, RerankRetriever, VoyageRerank
 from rerankkit import BM25, Client, InvalidRequestError, Retry, ServerError, Span
 from rerankkit.resilience import Fallback
 from rerankkit.testing import FakeReranker
@@ -277,6 +277,36 @@ def test_two_names_for_one_option_are_refused() -> None:
     with pytest.raises(ValidationError, match="cohere_api_key is another name of api_key") as caught:
         CohereRerank(api_key=KEY, cohere_api_key=KEY)
     assert KEY not in str(caught.value)
+
+
+def test_a_further_name_can_be_set_and_copied_by() -> None:
+    compressor = VoyageRerank(api_key=KEY, top_k=2)
+    compressor.top_k = 3
+    assert (compressor.top_n, compressor.model_copy(update={"top_k": 4}).top_n, compressor.top_k) == (3, 4, 3)
+    retriever = RerankRetriever(base_retriever=RunnableLambda(documents), reranker="local:bm25")
+    retriever.top_n = 5
+    assert (retriever.k, retriever.model_copy(update={"top_n": 6}).k) == (5, 6)
+    for made, name in ((compressor, "top_k"), (retriever, "top_n")):
+        with pytest.raises(ValidationError):
+            setattr(made, name, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_right_is_refused_when_it_is_set(name: str) -> None:
+    compressor = made(name)
+    for field, value in {"top_n": 0, "timeout": -1, "min_score": float("nan"), "score_key": None, "topn": 3}.items():
+        with pytest.raises(ValidationError, match=field):
+            setattr(compressor, field, value)
+    assert (compressor.top_n, compressor.timeout, compressor.min_score) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"score_key": "rerank_status"}, {"spans_key": "relevance_score"}, {"status_key": "relevant_spans"}]
+)
+def test_one_key_for_two_things_is_refused(keys: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="must be three keys"):
+        RerankCompressor(reranker="local:bm25", **keys)
+    assert RerankCompressor(reranker="local:bm25", status_key=None, spans_key="rerank_status").spans_key == "rerank_status"
 
 
 @pytest.mark.parametrize("wrong", [{"top_k": 0}, {"top_k": "2"}, {"topk": 2}, {"client": object()}])

@@ -285,6 +285,7 @@ def test_top_k_is_another_name_of_voyages_top_n(colour: str) -> None:
     assert (reranker.top_n, reranker.top_k) == (3, 3)
     reranker.top_k = 2
     assert (reranker.top_n, reranker.top_k) == (2, 2)
+    assert reranker.model_copy(update={"top_k": 4}).top_n == 4
     assert "top_k" not in reranker.to_dict()
     with pytest.raises(ValidationError, match="top_k is another name of top_n: pass one of them"):
         VoyageRerank(api_key=KEY, top_k=3, top_n=3)

@@ -109,6 +109,12 @@ def what_is_written_down_has_the_names_of_keys(compressor: KendraRerank) -> None
     assert_type(RerankCompressor(reranker="local:bm25").to_json(), SerializedConstructor | SerializedNotImplemented)
 
 
+def fields_may_be_changed_under_each_name(compressor: VoyageRerank, retriever: RerankRetriever) -> VoyageRerank:
+    compressor.top_k = 3
+    retriever.top_n = 3
+    return compressor.model_copy(update={"top_k": 5})
+
+
 async def all_can_be_closed(compressor: CohereRerank, retriever: RerankRetriever, transformer: RerankTransformer) -> None:
     with compressor as closing, retriever:
         assert_type(closing, CohereRerank)
