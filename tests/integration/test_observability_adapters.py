@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
+from langgraph.graph import END, START, StateGraph
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from opentelemetry.trace import StatusCode
 
 import langchain_rerankkit
@@ -29,6 +31,15 @@ from rerankkit.resilience import Fallback
 
 DOCUMENTS = [Document("a 0.1"), Document("b 0.3")]
 NODES = [NodeWithScore(node=TextNode(text="a 0.1")), NodeWithScore(node=TextNode(text="b 0.3"))]
+
+
+class State(TypedDict, total=False):
+    """Of a graph."""
+
+    query: str
+    found: list[Document]
+
+
 CALLS: dict[str, tuple[Any, str, Any]] = {
     "langchain": (langchain_rerankkit.CohereRerank, "compress_documents", DOCUMENTS),
     "llamaindex": (llamaindex_rerankkit.CohereRerank, "postprocess_nodes", NODES),
@@ -152,6 +163,40 @@ def test_a_retrievers_rerank_is_below_the_callers_span(colour: str) -> None:
     with listening() as (server, seen), seen.tracer.start_as_current_span("request"):
         base = RunnableLambda(lambda _: DOCUMENTS)
         run(colour, RerankRetriever(base_retriever=base, reranker=made("langchain", server.url)), "invoke", "q")
+    assert seen.tree() == {"request": RERANK}
+
+
+def test_in_a_graph_it_is_below_the_callers_span(colour: str) -> None:
+    with listening() as (server, seen), seen.tracer.start_as_current_span("request"):
+        compressor = made("langchain", server.url)
+
+        def rerank(state: State) -> State:
+            return {"found": compressor.compress_documents(DOCUMENTS, state["query"])}
+
+        async def arerank(state: State) -> State:
+            return {"found": await compressor.acompress_documents(DOCUMENTS, state["query"])}
+
+        graph = StateGraph(State)
+        graph.add_node("rerank", RunnableLambda(rerank, arerank))
+        graph.add_edge(START, "rerank").add_edge("rerank", END)
+        found = run(colour, graph.compile(), "invoke", {"query": "q"})["found"]
+    assert [document.page_content for document in found] == ["b 0.3"]
+    assert seen.tree() == {"request": RERANK}
+
+
+@pytest.mark.filterwarnings("ignore:ServiceManager is deprecated")  # workflows before llama-index-core 0.14 use it
+def test_in_a_workflow_it_is_below_the_span_that_runs_it() -> None:
+    class Answering(Workflow):
+        @step
+        async def rerank(self, event: StartEvent) -> StopEvent:
+            return StopEvent(result=await event.reranker.apostprocess_nodes(NODES, query_str="q"))
+
+    async def main(seen: Seen, url: str) -> None:
+        with seen.tracer.start_as_current_span("request"):
+            await Answering(timeout=60).run(reranker=made("llamaindex", url))
+
+    with listening() as (server, seen):
+        asyncio.run(main(seen, server.url))
     assert seen.tree() == {"request": RERANK}
 
 
