@@ -79,13 +79,21 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[str | rerankkit.Document]:
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
         for index, node in enumerate(nodes):
-            if not isinstance(node, NodeWithScore):
-                kind = type(node).__name__
-                raise rerankkit.InvalidRequestError(f"nodes[{index}] must be a NodeWithScore, got {kind}: wrap it in one")
+            self._check(index, node)
         return [
             self.candidate(node.node.get_content(metadata_mode=self.metadata_mode), node.node.metadata, node.score)
             for node in nodes
         ]
+
+    def _check(self, index: int, node: object) -> None:
+        kind = type(node).__name__
+        if not isinstance(node, NodeWithScore):
+            raise rerankkit.InvalidRequestError(f"nodes[{index}] must be a NodeWithScore, got {kind}: wrap it in one")
+        if self.keep_retrieval_score and type(node) is not NodeWithScore and not isinstance(node, RerankedNode):
+            raise rerankkit.InvalidRequestError(
+                f"nodes[{index}] is a {kind}, which has no place for its retrieval score: derive {kind} from RerankedNode, or "
+                "leave out keep_retrieval_score"
+            )
 
     def _reported(
         self, reranker: rerankkit.Reranker, query: QueryBundle, nodes: list[NodeWithScore]
@@ -111,7 +119,9 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         """The same node in a new wrapper; where nobody ranked, with the first stage's score."""
         score = given.score if result.skipped == "not_ranked" else result.relevance_score
         if isinstance(given, RerankedNode):
-            return given.model_copy(update={"score": score, "spans": result.spans if spans else given.spans})
+            first = given.score if self.keep_retrieval_score and given.retrieval_score is None else given.retrieval_score
+            known = {"retrieval_score": first, "spans": result.spans if spans else given.spans}
+            return given.model_copy(update={"score": score, **known})
         if self.keep_retrieval_score or (spans and type(given) is NodeWithScore):
             return RerankedNode(node=given.node, score=score, retrieval_score=given.score, spans=result.spans)
         if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes ten times as long

@@ -213,6 +213,27 @@ def test_a_subclass_of_a_wrapper_stays_one_and_keeps_its_own_fields(colour: str)
     assert found[0].node is given.node
 
 
+def test_a_subclass_of_a_reranked_node_keeps_the_first_score_it_came_with(colour: str) -> None:
+    class Cited(RerankedNode):
+        page: int
+
+    reranker = RerankPostprocessor(reranker=Asked(), keep_retrieval_score=True)
+    given = Cited(node=TextNode(text="a 0.1"), score=0.5, page=7)
+    for _ in range(2):
+        (given,) = run(colour, reranker, "postprocess_nodes", [given], query_str="q")
+        assert (type(given), given.page, given.score, given.retrieval_score) == (Cited, 7, 0.1, 0.5)
+
+
+def test_a_subclass_without_a_place_for_the_score_to_keep_is_refused(colour: str) -> None:
+    class Cited(NodeWithScore):
+        page: int
+
+    reranker = RerankPostprocessor(reranker=(asked := Asked()), keep_retrieval_score=True)
+    with pytest.raises(InvalidRequestError, match=r"nodes\[0\] is a Cited, .* derive Cited from RerankedNode"):
+        run(colour, reranker, "postprocess_nodes", [Cited(node=TextNode(text="a 0.1"), page=7)], query_str="q")
+    assert asked.calls == []
+
+
 def test_nodes_may_come_from_a_generator(colour: str) -> None:
     given = (node for node in nodes("a 0.1", "b 0.3"))
     found = run(colour, RerankPostprocessor(reranker=Asked()), "postprocess_nodes", given, query_str="q")
