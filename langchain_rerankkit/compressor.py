@@ -5,6 +5,7 @@ Documents keep their class, id and metadata; copies carry the score, and the cal
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -196,10 +197,9 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
                 raise rerankkit.InvalidRequestError(
                     f"documents[{index}] must be a LangChain Document, got {kind}: wrap it in one"
                 )
-        return [
-            self.candidate(document.page_content, document.metadata, self._first_stage_score(index, document))
-            for index, document in enumerate(documents)
-        ]
+        texts = [document.page_content for document in documents]
+        metadata = [document.metadata for document in documents]
+        return self.candidates(texts, metadata, itertools.starmap(self._first_stage_score, enumerate(documents)))
 
     def _first_stage_score(self, index: int, document: Document) -> float | None:
         if self.first_stage_score_key is None:

@@ -80,10 +80,9 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
         for index, node in enumerate(nodes):
             self._check(index, node)
-        return [
-            self.candidate(node.node.get_content(metadata_mode=self.metadata_mode), node.node.metadata, node.score)
-            for node in nodes
-        ]
+        mode = self.metadata_mode
+        texts = [node.node.get_content(metadata_mode=mode) for node in nodes]
+        return self.candidates(texts, (node.node.metadata for node in nodes), [node.score for node in nodes])
 
     def _check(self, index: int, node: object) -> None:
         kind = type(node).__name__

@@ -148,6 +148,17 @@ def are_texts(documents: Sequence[object]) -> TypeGuard[Sequence[str]]:
     return set(map(type, documents)) == {str}
 
 
+def are_plain(documents: Sequence[object]) -> TypeGuard[Sequence[Document]]:
+    """Whether all *documents* are `Document`s of a text, perhaps with a score, and nothing else."""
+    return set(map(type, documents)) == {Document} and all(
+        type(document.text) is str
+        and (document.score is None or type(document.score) is float)
+        and (document.title is None and document.fields is None and document.group_id is None)
+        and (document.tokenized_title is None and document.tokenized_body is None)
+        for document in cast("Sequence[Document]", documents)
+    )
+
+
 def are_rankable(texts: Sequence[str]) -> bool:
     """Whether there is something in each of *texts*: 12 us for 1,000 of them, six times less than `is_blank` of each."""
     return all(texts) and not any(map(str.isspace, texts))
@@ -155,7 +166,7 @@ def are_rankable(texts: Sequence[str]) -> bool:
 
 def as_items(documents: Sequence[DocumentLike]) -> tuple[str | Document, ...]:
     """Every document as a text or a `Document`, position by position."""
-    if are_texts(documents):
+    if are_texts(documents) or are_plain(documents):
         return tuple(documents)  # the same object, if it is a tuple
     return tuple(
         document if isinstance(document, str) else _as_document(index, document) for index, document in enumerate(documents)

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from rerankkit._checks import is_blank
+from rerankkit._checks import are_plain, are_rankable, are_texts, is_blank
 from rerankkit._wire import mended
 from rerankkit.errors import InvalidRequestError
 from rerankkit.types import Document
 
 if TYPE_CHECKING:
     import yaml
+
+
+def plain_texts(items: Sequence[str | Document]) -> Sequence[str] | None:
+    """The texts of *items*, if there is something in each, and nothing else to rank; None: each must be looked at."""
+    texts = items if are_texts(items) else [item.text for item in items] if are_plain(items) else None
+    return texts if texts is not None and are_rankable(texts) else None
 
 
 def ranked_text(index: int, item: str | Document, rank_fields: Sequence[str] | None) -> str:

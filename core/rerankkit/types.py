@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from rerankkit.deadline import Deadline
@@ -16,7 +16,7 @@ Status: TypeAlias = Literal["ok", "partial", "degraded"]
 """Ranked by the first choice, or an equal of it; by some of several; or by a substitute, or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Document:
     """A candidate for one query; plain strings and mappings do as well where they say enough.
 
@@ -39,6 +39,44 @@ class Document:
     group_id: str | None = None
     tokenized_title: Sequence[str] | None = None
     tokenized_body: Sequence[str] | None = None
+
+    def __init__(  # noqa: PLR0917 -- as a dataclass's
+        self,
+        text: str = "",
+        title: str | None = None,
+        id: str | None = None,  # noqa: A002 -- the field's name
+        score: float | None = None,
+        fields: Mapping[str, object] | None = None,
+        group_id: str | None = None,
+        tokenized_title: Sequence[str] | None = None,
+        tokenized_body: Sequence[str] | None = None,
+    ) -> None:
+        # As in `RankedDocument`, for the same reason.
+        _set_text(self, text)
+        _set_title(self, title)
+        _set_id(self, id)
+        _set_score(self, score)
+        _set_fields(self, fields)
+        _set_group_id(self, group_id)
+        _set_tokenized_title(self, tokenized_title)
+        _set_tokenized_body(self, tokenized_body)
+
+
+def _setters(of: type) -> Iterator[Callable[[object, object], None]]:
+    """What sets the fields of a frozen dataclass with slots, in their order."""
+    return (vars(of)[field.name].__set__ for field in fields(of))
+
+
+(
+    _set_text,
+    _set_title,
+    _set_id,
+    _set_score,
+    _set_fields,
+    _set_group_id,
+    _set_tokenized_title,
+    _set_tokenized_body,
+) = _setters(Document)
 
 
 DocumentLike: TypeAlias = str | Mapping[str, object] | Document
@@ -110,9 +148,7 @@ class RankedDocument(Generic[D_co]):
         _set_skipped(self, skipped)
 
 
-_set_index, _set_relevance_score, _set_document, _set_spans, _set_skipped = (
-    vars(RankedDocument)[name].__set__ for name in ("index", "relevance_score", "document", "spans", "skipped")
-)
+_set_index, _set_relevance_score, _set_document, _set_spans, _set_skipped = _setters(RankedDocument)
 
 
 @dataclass(frozen=True, slots=True)

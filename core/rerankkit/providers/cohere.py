@@ -10,8 +10,6 @@ from typing_extensions import TypedDict
 
 from rerankkit import errors
 from rerankkit._checks import (
-    are_rankable,
-    are_texts,
     check_choice,
     check_flag,
     check_header_text,
@@ -23,7 +21,7 @@ from rerankkit._checks import (
 )
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, Count, parse
-from rerankkit._rendering import absent_fields, as_object, as_text, ranked_text
+from rerankkit._rendering import absent_fields, as_object, as_text, plain_texts, ranked_text
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
@@ -151,8 +149,9 @@ class Cohere(KeyedProvider):
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
         """Texts for v2; for v1 texts and objects."""
-        if are_texts(items) and are_rankable(items):
-            return Prepared(dict(enumerate(items)))
+        texts = plain_texts(items) if self.rank_fields is None and self.api_version == "v2" else None
+        if texts is not None:
+            return Prepared(dict(enumerate(texts)))
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):

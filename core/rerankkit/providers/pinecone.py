@@ -9,8 +9,6 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from rerankkit._checks import (
-    are_rankable,
-    are_texts,
     check_choice,
     check_flag,
     check_header_text,
@@ -20,7 +18,7 @@ from rerankkit._checks import (
 )
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
-from rerankkit._rendering import all_blank, as_object, is_empty
+from rerankkit._rendering import all_blank, as_object, is_empty, plain_texts
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, encode, members
@@ -128,8 +126,9 @@ class Pinecone(KeyedProvider):
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
         """Objects with the ranked fields, and with the others where the service is to send them back."""
-        if len(self.rank_fields) == 1 and are_texts(items) and are_rankable(items):
-            return Prepared({index: {self.rank_fields[0]: text} for index, text in enumerate(items)})
+        texts = plain_texts(items) if self.rank_fields == ("text",) else None
+        if texts is not None:
+            return Prepared({index: {"text": text} for index, text in enumerate(texts)})
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):

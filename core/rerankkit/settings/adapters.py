@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import (
@@ -42,11 +42,17 @@ class AdapterSettings(Settings):
     metadata_fields: list[str] | None = None
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
-    def candidate(self, text: str, metadata: Mapping[Any, Any], score: float | None = None) -> str | Document:
-        """What is ranked of a framework's document: its text, and what of its metadata was asked for."""
+    def candidates(
+        self, texts: Iterable[str], metadata: Iterable[Mapping[Any, Any]], scores: Iterable[float | None]
+    ) -> list[str | Document]:
+        """What is ranked of a framework's documents: their texts, and what of their metadata was asked for."""
+        if self.title_key is None and not self._field_names():
+            pairs = zip(texts, scores, strict=True)
+            return [text if score is None else Document(text=text, score=score) for text, score in pairs]
+        return [self._candidate(*parts) for parts in zip(texts, metadata, scores, strict=True)]
+
+    def _candidate(self, text: str, metadata: Mapping[Any, Any], score: float | None) -> str | Document:
         names = self._field_names()
-        if score is None and self.title_key is None and not names:
-            return text
         title = metadata.get(self.title_key) if self.title_key is not None else None
         fields = {name: text if name == "text" else metadata[name] for name in names if name == "text" or name in metadata}
         return Document(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
+from functools import cache
+from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -29,6 +32,15 @@ def _hidden(key: SecretStr | str | None) -> SecretStr | None:
 
 Key: TypeAlias = Annotated[SecretStr | str | None, AfterValidator(_hidden), Field(exclude=True, repr=False)]
 """A key: given as text or as a secret, kept as a secret, shown and dumped nowhere."""
+
+
+OF_CLIENT = ("concurrency", "retry", "transport", "on_error")
+
+
+@cache
+def _values_of(service: str) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+    """What of settings a client is made of: compared at each call, to notice a change of them."""
+    return itemgetter(*parameters(providers.load(service)), *OF_CLIENT)
 
 
 class ServiceSettings(RankingSettings, Closing):
@@ -62,12 +74,15 @@ class ServiceSettings(RankingSettings, Closing):
 
     def client(self) -> Client:
         """The client for these settings; another one once they have changed."""
-        provider_class = providers.load(self.provider)
-        options = {name: getattr(self, name) for name in parameters(provider_class)}
-        own: dict[str, Any] = {name: getattr(self, name) for name in ("concurrency", "retry", "transport", "on_error")}
-        if self._client is None or self._client[0] != (options, own):
-            self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
+        values = _values_of(self.provider)(vars(self))
+        if self._client is None or self._client[0] != values:
+            self._client = (copy.deepcopy(values), self._new_client())
         return self._client[1]
+
+    def _new_client(self) -> Client:
+        provider_class = providers.load(self.provider)
+        own: dict[str, Any] = {name: getattr(self, name) for name in OF_CLIENT}
+        return Client(provider_class(**{name: getattr(self, name) for name in parameters(provider_class)}), **own)
 
     def share_connections(self, other: Self) -> None:
         """Use those of *other*, as long as both have the same settings."""
