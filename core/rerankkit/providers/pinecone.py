@@ -23,7 +23,7 @@ from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, encode, members
 from rerankkit.errors import InvalidRequestError
-from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, check_echo, check_results
+from rerankkit.provider import Batch, Content, Limits, Model, Prepared, Price, Reply, Unchanged, check_echo, check_results
 from rerankkit.providers._billing import lengths_of, units_of
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.types import Document, Skipped, Usage
@@ -128,7 +128,7 @@ class Pinecone(KeyedProvider):
         """Objects with the ranked fields, and with the others where the service is to send them back."""
         texts = plain_texts(items) if self.rank_fields == ("text",) else None
         if texts is not None:
-            return Prepared({index: {"text": text} for index, text in enumerate(texts)})
+            return Prepared(Unchanged([{"text": text} for text in texts]))
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):

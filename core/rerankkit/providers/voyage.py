@@ -19,7 +19,7 @@ from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
 from rerankkit._wire import HttpRequest, HttpResponse, encode
 from rerankkit.errors import InvalidRequestError, ProviderError
-from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, check_echo, check_results
+from rerankkit.provider import Batch, Limits, Model, Prepared, Price, Reply, Unchanged, check_echo, check_results
 from rerankkit.providers._billing import lengths_of, pair_tokens_of
 from rerankkit.providers._keyed import KeyedProvider
 from rerankkit.types import Document, Usage
@@ -118,7 +118,7 @@ class Voyage(KeyedProvider):
         """Texts; one blank text would have the service refuse all."""
         plain = plain_texts(items)
         if plain is not None:
-            return Prepared(dict(enumerate(plain)))
+            return Prepared(Unchanged(plain))
         texts = [ranked_text(index, item, None) for index, item in enumerate(items)]
         return Prepared(
             contents={index: text for index, text in enumerate(texts) if not is_blank(text)},
