@@ -190,7 +190,8 @@ def _caller(server: FaultServer, slowness: Slowness, service: Service) -> Iterat
         stage.always(slowness.fault)
         stage.play(*filter(None, [slowness.once]))
         url = f"http://{NAME}:{stage.port}" if slowness.is_named else stage.url
-        with Client(service.make(url, allow_http=True, **key_options(service)), retry=slowness.retry) as client:
+        provider = service.make(url, allow_http=True, **key_options(service))
+        with Client(provider, retry=slowness.retry, transport=service.transport) as client:
             warm(client)
             yield Caller(service, stage, client, slowness.texts)
 
