@@ -43,7 +43,9 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, context: ssl.SSLContext, is_closed: Callable[[], bool]) -> None:
         resolver = aiohttp.ThreadedResolver()  # the system's, whatever else is installed
-        super().__init__(ssl=context, limit=0, resolver=resolver, use_dns_cache=False)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] -- a parameter for sockets is not described in full
+            ssl=context, limit=0, resolver=resolver, use_dns_cache=False
+        )
         self._factory = cast("partial[ResponseHandler]", partial(Protocol, loop=self._loop))  # no other way to say so
         self._is_closed = is_closed
         self._distrusted = 0.0

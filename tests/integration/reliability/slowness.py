@@ -218,7 +218,8 @@ def unknown_name() -> Iterator[Callable[[], None]]:
 @contextmanager
 def fewer_connections(number: int | None) -> Iterator[None]:
     """Clients that open their pools meanwhile have so many connections at most."""
-    with patch.dict(_pools.MAX_CONNECTIONS, dict.fromkeys(_pools.MAX_CONNECTIONS, number) if number else {}):
+    most = dict.fromkeys(_pools.MAX_CONNECTIONS, number) if number else {}
+    with patch.dict(_pools.MAX_CONNECTIONS, most), patch.object(_pools, "MAX_BLOCKING", number or _pools.MAX_BLOCKING):
         yield
 
 
