@@ -74,9 +74,25 @@ def service(request: pytest.FixtureRequest) -> Service:
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
-def transport(request: pytest.FixtureRequest) -> str:
+def blocking_transport(request: pytest.FixtureRequest) -> str:
     pytest.importorskip(request.param, reason="this environment tests the other transport")
     return request.param
+
+
+@pytest.fixture(params=["httpx", "httpx2", "aiohttp"])
+def transport(request: pytest.FixtureRequest) -> str:
+    pytest.importorskip(request.param, reason="this environment tests the other transports")
+    return request.param
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out blocking calls over aiohttp: they go over another transport, and were tried."""
+    items[:] = [item for item in items if not {("transport", "aiohttp"), ("colour", "sync")} <= set(_chosen(item))]
+
+
+def _chosen(item: pytest.Item) -> list[tuple[str, object]]:
+    callspec = getattr(item, "callspec", None)
+    return [(name, value) for name, value in callspec.params.items() if isinstance(value, str)] if callspec else []
 
 
 @pytest.fixture(scope="session")

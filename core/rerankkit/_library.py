@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import ssl
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
 from rerankkit._forking import UNDIVIDED
-from rerankkit._over_httpx import HttpxPool, Library
+from rerankkit._over_httpx import HttpxPool, HttpxPools, Library
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.errors import InvalidRequestError
 from rerankkit.retry import MOST_KEPT
@@ -112,6 +112,10 @@ def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> H
 def open_async(url: str, name: Transport, is_closed: Callable[[], bool]) -> AsyncPool:
     if name == "aiohttp":
         return _open_aiohttp(url, is_closed)
+    return HttpxPools(partial(_open_async_pool, url, name, is_closed))
+
+
+def _open_async_pool(url: str, name: Httpx, is_closed: Callable[[], bool]) -> HttpxPool:
     library = load(name)
     pool = _open(url, name, library.httpx.AsyncHTTPTransport)._pool  # noqa: SLF001 -- as above
     pool._network_backend = AsyncBackend(pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above

@@ -1,50 +1,38 @@
 """Requests through aiohttp, in event loops: of the libraries the fastest where many are under way at once.
 
-Its session is used for nothing but sending: no redirects, no cookies, no environment, no headers of its own.  A session
-takes for an answer whatever comes over a kept connection; here one that has something to read before it is asked, or
-after its answer has ended, is closed.
+Its connections, its pool and its parser are used, without the session above them: no redirects, no cookies, no
+environment, no headers of its own, and half of the time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import select
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
-from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.payload import Payload
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EofStream
 from yarl import URL
 
+from rerankkit._aiohttp_connection import TIMEOUT, Connector, Protocol
 from rerankkit._content import BrokenReplyError, Content, UnreadableReplyError
-from rerankkit._deadline_stream import CHUNK, HEAD_CHUNK, MAX_HEAD_BYTES, Timeout
+from rerankkit._deadline_stream import Timeout
 from rerankkit._failing import TransportError, causes, drop_frames, is_refused, system_reason
 from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
-    from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.http_parser import RawResponseMessage
-    from aiohttp.streams import StreamReader
-    from aiohttp.tracing import Trace
 
-NO_LIMIT = 2 * MAX_HEAD_BYTES  # of a line: `MAX_HEAD_BYTES` is to be met first, wherever the bytes are
-AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-SWITCHING = 101
-FIRST_FINAL = 200  # statuses below it announce a reply to come, 101 apart
+WITH_CONTENT = ("POST", "PUT", "PATCH")  # methods whose requests say so even if it is empty
 
-_TIMEOUT: ContextVar[Timeout] = ContextVar("rerankkit_timeout")
-"""Of the request that looks for a connection."""
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # whoever waits is cancelled at the deadline
 
 
 def can_use(proxy: str) -> bool:
@@ -66,200 +54,105 @@ class AiohttpPool:
     """
 
     def __init__(self, proxy: str | None, context: ssl.SSLContext, is_closed: Callable[[], bool]) -> None:
-        self.connector = _Connector(context, is_closed)
+        self.connector = Connector(context, is_closed)
         self._proxy = proxy
-        self._session = aiohttp.ClientSession(
-            connector=self.connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # whoever waits is cancelled at the deadline
-            auto_decompress=False,  # `Content` does it, in bounded memory
-            skip_auto_headers=AUTOMATIC_HEADERS,
-            max_line_size=NO_LIMIT,
-            max_field_size=NO_LIMIT,
-        )
-
-    def __del__(self) -> None:
-        self._session.detach()  # of one that is not closed it would complain beyond what the sockets themselves say
+        self._ways: dict[str, _Way] = {}
 
     async def asend(self, request: HttpRequest, timeout: Timeout) -> HttpResponse:
         """The reply to *request*; whoever waits is cancelled at the deadline.
 
         Raises:
-            TransportError: None can come. aiohttp's own errors are not kept as its cause: they hold the request's headers.
+            TransportError: None can come. aiohttp's own errors are not kept as its cause: some hold a proxy's password.
         """
         handled = sys.exception()
-        token = _TIMEOUT.set(timeout)
+        token = TIMEOUT.set(timeout)
         try:
             return await self._answer(request, timeout)
         except (UnreadableReplyError, asyncio.CancelledError) as error:
             drop_frames(error, handled)
             raise
         except RuntimeError as error:
-            if not self._session.closed:
+            if not self.connector.closed:
                 raise
             drop_frames(error, handled)
             failure, cause = _failure(error, request, timeout), next(_inner(error), None)
-        except (aiohttp.ClientError, OSError, BrokenReplyError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, EofStream, OSError, BrokenReplyError) as error:
             drop_frames(error, handled)
             failure, cause = _failure(error, request, timeout), next(_inner(error), None)
         finally:
-            _TIMEOUT.reset(token)
+            TIMEOUT.reset(token)
         if failure.stale:
             self.connector.distrust_idle()
         raise failure from cause
 
     async def _answer(self, request: HttpRequest, timeout: Timeout) -> HttpResponse:
-        async with self._session.request(
-            request.method,
-            URL(request.url, encoded=True),
-            headers={**request.headers, **request.auth},
-            data=_Body(request.content) if request.content else None,
-            allow_redirects=False,
-            proxy=self._proxy,
-        ) as response:
+        way = self._way_of(request.url)
+        connection = await way.connect(self.connector)
+        try:
+            protocol = cast("Protocol", connection.protocol)
+            await protocol.upload(way.head(request), request.content)
+            message, stream = await protocol.head()
             timeout.answered = True
-            headers = _headers(response.raw_headers)
+            headers = _headers(message.raw_headers)
             content = Content(headers)
-            async for chunk in response.content.iter_any():
+            async for chunk in stream.iter_any():
                 content.add(chunk)
-            return HttpResponse(response.status, headers, content.whole())
+            whole = content.whole()
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        return HttpResponse(message.code, headers, whole)
+
+    def _way_of(self, url: str) -> _Way:
+        origin = "/".join(url.split("/", 3)[:3])
+        if origin not in self._ways:
+            self._ways[origin] = _Way(origin, self._proxy)
+        return self._ways[origin]
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self.connector.close()
 
 
-class _Body(Payload):
-    """A request's content, handed to the socket a piece at a time; aiohttp's own warns of those above a megabyte."""
+class _Way:
+    """How requests to one origin go.
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._size = len(content)
+    Args:
+        origin: Scheme, host and port.
+        proxy: On the way there.
+    """
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return cast("bytes", self._value).decode(encoding, errors)
+    def __init__(self, origin: str, proxy: str | None) -> None:
+        self._origin = origin
+        self._request = aiohttp.ClientRequest(
+            "POST",
+            URL(origin, encoded=True),
+            loop=asyncio.get_running_loop(),
+            proxy=None if proxy is None else URL(proxy),
+        )
+        self._is_told_whole = proxy is not None and not self._request.is_ssl()  # to a proxy that reads along
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        content: bytes = self._value
-        if len(content) <= CHUNK:
-            await writer.write(content)
-        else:
-            view = memoryview(content)
-            for start in range(0, len(content), CHUNK):
-                await writer.write(view[start : start + CHUNK])
+    async def connect(self, connector: Connector) -> Connection:
+        """A connection that is ready for a request."""
+        return await connector.connect(self._request, [], NO_TIMEOUT)
 
+    def head(self, request: HttpRequest) -> bytes:
+        """The head of *request*.
 
-class _Connector(aiohttp.TCPConnector):
-    """Opens connections, and tells a request's `Timeout` when it does; gives out only kept ones that are silent."""
-
-    def __init__(self, context: ssl.SSLContext, is_closed: Callable[[], bool]) -> None:
-        resolver = aiohttp.ThreadedResolver()  # the system's, whatever else is installed
-        super().__init__(ssl=context, limit=0, resolver=resolver, use_dns_cache=False)
-        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))  # no other way to say so
-        self._is_closed = is_closed
-        self._distrusted = 0.0
-
-    def __del__(self, _: object = None) -> None:
-        """Nothing: what it would close may be another process's, and the sockets complain of themselves."""
-
-    def distrust_idle(self) -> None:
-        """Use no connection again that was opened before now: one that was kept had been forgotten by the other side."""
-        self._distrusted = time.monotonic()
-
-    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = cast("_Protocol", connection.protocol)
-            if _TIMEOUT.get().connected or protocol.is_fit(self._distrusted):
-                protocol.begin()
-                return connection
-            connection.close()
-
-    async def _create_connection(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        _TIMEOUT.get().connected = True
-        protocol = await super()._create_connection(req, traces, timeout)
-        if self._is_closed():
-            protocol.close()
-            raise aiohttp.ClientConnectionError("the client was closed")
-        return protocol
-
-
-class _Protocol(ResponseHandler):
-    """A connection that bounds the head of a reply, and ends at bytes that nobody asked for."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._opened = time.monotonic()
-        self.begin()
-
-    def begin(self) -> None:
-        """Expect a reply."""
-        self._received = 0
-        self._content: StreamReader | None = None
-
-    def is_fit(self, distrusted: float) -> bool:
-        """Whether it may serve another request: it is not older than *distrusted*, and nothing has come meanwhile."""
-        return self._opened > distrusted and not self.should_close and not _is_readable(self.transport)
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        if data[0].code >= FIRST_FINAL or data[0].code == SWITCHING:
-            self._content = data[1]
-        super().feed_data(data, size)
-
-    def data_received(self, data: bytes) -> None:
-        if not data:
-            super().data_received(data)  # aiohttp's own way to go on after a pause
-        while data and self._content is None:  # little at a time: a flood of heads is a lot of work
-            if self.exception() is not None:
-                return
-            if self._received > MAX_HEAD_BYTES:
-                self._refuse()
-                return
-            piece, data = data[:HEAD_CHUNK], data[HEAD_CHUNK:]
-            self._received += len(piece)
-            super().data_received(piece)
-        if data and self._content is not None:
-            self._take(data, self._content)
-
-    def _take(self, data: bytes, content: StreamReader) -> None:
-        """What follows the head."""
-        if content.is_eof():
-            self.force_close()
-            self._hang_up()
-        else:
-            super().data_received(data)
-
-    def close(self) -> None:
-        """At once: whoever closes politely waits until the other side has read what was sent."""
-        self.abort()
-
-    def abort(self) -> None:
-        """End it, and tell whoever is reading that nothing more comes; aiohttp would let him wait for ever."""
-        if self._content is not None and not self._content.is_eof():
-            self._content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
-        super().abort()
-
-    def _refuse(self) -> None:
-        self.set_exception(UnreadableReplyError(f"the head of the answer is longer than {MAX_HEAD_BYTES:,} bytes"))
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-
-
-def _is_readable(transport: asyncio.Transport | None) -> bool:
-    """Whether a connection has something to read, if only its end."""
-    connection: socket.socket | None = transport.get_extra_info("socket") if transport else None
-    if connection is None:
-        return True
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([connection], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
+        Raises:
+            InvalidRequestError: A line of it would be several, or none.
+        """
+        target = request.url if self._is_told_whole else request.url.removeprefix(self._origin) or "/"
+        lines = [f"{request.method} {target} HTTP/1.1", f"Host: {self._request.headers['Host']}"]
+        lines += [f"{name}: {value}" for name, value in chain(request.headers.items(), request.auth.items())]
+        if request.content or request.method in WITH_CONTENT:
+            lines.append(f"Content-Length: {len(request.content)}")
+        if self._is_told_whole and (password := self._request.headers.get("Proxy-Authorization")):
+            lines.append(f"Proxy-Authorization: {password}")
+        if not all(map(str.isprintable, lines)) or " " in target:
+            raise InvalidRequestError("the address, or a header, of a request holds a control character")
+        return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _failure(error: Exception, request: HttpRequest, timeout: Timeout) -> TransportError:
@@ -270,7 +163,7 @@ def _failure(error: Exception, request: HttpRequest, timeout: Timeout) -> Transp
         f"{'the proxy refused to connect to' if is_proxys else what} {urlsplit(request.url).netloc} "
         f"({type(error).__name__}: {_reason(error)})",
         can_heal=_can_heal(error),
-        stale=not (timeout.connected or timeout.answered) and not isinstance(error, aiohttp.ClientResponseError),
+        stale=not (timeout.connected or timeout.answered) and not isinstance(error, HttpProcessingError),
         sent=not (is_connecting or is_proxys),
     )
 
@@ -285,7 +178,7 @@ def _can_heal(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"{error.status} {error.message}"
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, HttpProcessingError):
         return error.message
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed the connection"  # its own words may hold the reply so far

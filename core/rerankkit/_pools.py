@@ -10,12 +10,13 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from rerankkit._library import AsyncPool, Transport, blocking_transport, open_async, open_blocking
+from rerankkit._library import AsyncPool, Transport, open_async, open_blocking
 from rerankkit._over_httpx import HttpxPool
 
-MAX_CONNECTIONS: dict[Transport, int] = {"httpx": 100, "httpx2": 100, "aiohttp": 500}
-"""Of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters.  httpx and httpx2 look
-through all connections at every step, and are slower with more; a process may usually have 1,024 files open."""
+MAX_CONNECTIONS: dict[Transport, int] = {"httpx": 200, "httpx2": 200, "aiohttp": 500}
+"""Of one event loop; who finds none free waits its turn here, for httpx's own queue forgets its waiters.  More would not
+serve more: with these httpx and httpx2 keep a processor busy, and a process may usually have 1,024 files open."""
+MAX_BLOCKING = 100  # of all threads, in one pool
 
 
 class LoopPool(NamedTuple):
@@ -45,7 +46,7 @@ class Pools:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
-        self.slots = _filled(MAX_CONNECTIONS[blocking_transport(transport)])
+        self.slots = _filled(MAX_BLOCKING)
         self._blocking: HttpxPool | None = None
         self._of_loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
         self._closing: set[asyncio.Task[None]] = set()

@@ -37,7 +37,8 @@ class Client(BaseReranker):
         timeout: Seconds a call may take as a whole, retries included.
         retry: When to send a request again; ``Retry(attempts=1)`` never does.
         concurrency: Requests under way at a time for one call whose documents need several.
-        transport: The HTTP library: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed.
+        transport: The HTTP library: ``"httpx"``, ``"httpx2"``, or None for httpx2 where it is installed. ``"aiohttp"`` is for
+            async calls, many at once; blocking calls of the same client go over what None would choose.
         on_error: ``"raise"``, or ``"passthrough"`` to answer an outage with the documents as they were given, without
             scores and marked ``status="degraded"``. A bad request or a bad key is raised in any case.
         prices: Of models that the price table lacks, or of your contract, by the model's name.

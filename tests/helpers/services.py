@@ -9,6 +9,7 @@ from typing import Any
 
 from helpers.server import Received, Reply
 from rerankkit import Cohere, Kendra, Pinecone, Provider, Voyage
+from rerankkit._library import Transport
 
 KEY = "test-key-0123456789"
 PLAN_ID = "00000000-0000-4000-8000-000000000000"
@@ -35,6 +36,11 @@ class Service:
     texts: Callable[[Mapping[str, Any]], list[str]]
     answer: Callable[[Sequence[tuple[Any, Any]]], dict[str, Any]]
     error: Callable[[str], dict[str, Any]]
+
+    @property
+    def transport(self) -> Transport | None:
+        """What its clients use where every fault is tried with every service: so each transport is tried with two of them."""
+        return "aiohttp" if self.name in ("voyage", "kendra") else None
 
     def scored(self, scorer: Scorer) -> Callable[[Received], Reply]:
         """An answer to any request, best first, cut to what was asked for."""

@@ -228,14 +228,14 @@ def lose(client: Client, held: Held, seconds: float = 60) -> float:
     return ended[0] - won
 
 
-def test_a_loser_that_waits_for_a_reply_is_woken_at_once(transport: str) -> None:
-    with held_client(transport=transport) as (client, held, _):
+def test_a_loser_that_waits_for_a_reply_is_woken_at_once(blocking_transport: str) -> None:
+    with held_client(transport=blocking_transport) as (client, held, _):
         assert lose(client, held) < 5
 
 
-def test_the_connection_of_a_loser_is_used_by_nobody_again(transport: str) -> None:
+def test_the_connection_of_a_loser_is_used_by_nobody_again(blocking_transport: str) -> None:
     """The reply that it waited for would be taken for that of the next request."""
-    with held_client(transport=transport) as (client, held, server):
+    with held_client(transport=blocking_transport) as (client, held, server):
         ranked(client, "before")
         assert server.connections == 1
         lose(client, held)

@@ -205,7 +205,7 @@ def test_a_kendra_option_that_would_be_refused_is_refused_here(options: dict[str
         ("cohere", {"api_key": KEY, "timeout": -1}, "timeout must be"),
         ("cohere", {"api_key": KEY, "concurrency": 0}, "concurrency must be a whole number at least 1"),
         ("cohere", {"api_key": KEY, "retry": 3}, "retry must be a Retry"),
-        ("cohere", {"api_key": KEY, "transport": "aiohttp"}, "transport must be 'httpx', 'httpx2'"),
+        ("cohere", {"api_key": KEY, "transport": "requests"}, "transport must be 'httpx', 'httpx2', 'aiohttp'"),
         ("cohere", {"api_key": KEY, "on_error": "ignore"}, "on_error must be one of 'raise', 'passthrough'"),
         ("cohere", {"api_key": KEY, "prices": 2}, "prices must be a mapping"),
         ("cohere", {"api_key": KEY, "tokenizer": "cl100k"}, "tokenizer must be a function"),

@@ -70,7 +70,7 @@ HEAVY = {
 
 
 def test_importing_rerankkit_brings_neither_frameworks_nor_anything_heavy() -> None:
-    assert not brought("import rerankkit") & (HEAVY | {"pydantic", "httpx", "httpx2"})
+    assert not brought("import rerankkit") & (HEAVY | {"pydantic", "httpx", "httpx2", "aiohttp"})
 
 
 def test_a_call_brings_only_what_it_needs() -> None:
@@ -114,13 +114,14 @@ def test_the_extras_are_these() -> None:
         "cli",
         "redis",
         "httpx2",
+        "aiohttp",
         "otel",
         "all",
         "test",
     }
     assert project["requires-python"] == ">=3.11"
     named = set(extras) - {"all", "test"}
-    assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,redis,httpx2,otel]"]
+    assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,redis,httpx2,aiohttp,otel]"]
     assert named == set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
 
 

@@ -15,11 +15,11 @@ from integration.reliability.fault_server import Stage
 from integration.reliability.faults import Fault, Later, good
 from integration.reliability.mixture import Dripped, Together
 from rerankkit import Client, DeadlineExceededError
-from rerankkit._over_httpx import HttpxPool
+from rerankkit._over_httpx import HttpxPools
 from rerankkit._pools import MAX_CONNECTIONS
 
 AT_ONCE = 100  # calls that a whole pool serves at a time, over any transport
-CROWD = 150  # calls of a storm: some wait for a connection
+CROWD = 250  # calls of a storm: some wait for a connection
 LATE = 0.1  # seconds until the last of them is ended
 
 PACES: tuple[Fault, ...] = (good, Later(0.002), Later(0.02), Dripped(5, 0.001), Dripped(20, 0.001))
@@ -170,7 +170,8 @@ async def assert_whole(client: Client, stage: Stage) -> None:
 
 def taken(pool: Any) -> Any:
     """Connections of *pool* that calls have, or wait for."""
-    if isinstance(pool, HttpxPool):
-        inner = pool.pool
-        return inner._requests or [one for one in inner.connections if not (one.is_idle() or one.is_closed())]
-    return pool.connector._acquired
+    if not isinstance(pool, HttpxPools):
+        return pool.connector._acquired
+    inner = [shard.pool.pool for shard in pool.shards]
+    busy = [one for each in inner for one in each.connections if not (one.is_idle() or one.is_closed())]
+    return busy or [shard for shard in pool.shards if shard.taken] or [one for each in inner for one in each._requests]

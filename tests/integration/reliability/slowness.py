@@ -190,7 +190,8 @@ def _caller(server: FaultServer, slowness: Slowness, service: Service) -> Iterat
         stage.always(slowness.fault)
         stage.play(*filter(None, [slowness.once]))
         url = f"http://{NAME}:{stage.port}" if slowness.is_named else stage.url
-        with Client(service.make(url, allow_http=True, **key_options(service)), retry=slowness.retry) as client:
+        provider = service.make(url, allow_http=True, **key_options(service))
+        with Client(provider, retry=slowness.retry, transport=service.transport) as client:
             warm(client)
             yield Caller(service, stage, client, slowness.texts)
 
@@ -217,7 +218,8 @@ def unknown_name() -> Iterator[Callable[[], None]]:
 @contextmanager
 def fewer_connections(number: int | None) -> Iterator[None]:
     """Clients that open their pools meanwhile have so many connections at most."""
-    with patch.dict(_pools.MAX_CONNECTIONS, dict.fromkeys(_pools.MAX_CONNECTIONS, number) if number else {}):
+    most = dict.fromkeys(_pools.MAX_CONNECTIONS, number) if number else {}
+    with patch.dict(_pools.MAX_CONNECTIONS, most), patch.object(_pools, "MAX_BLOCKING", number or _pools.MAX_BLOCKING):
         yield
 
 

@@ -146,7 +146,7 @@ STALE = row(
 @pytest.fixture
 def client(stage: Stage, service: Service) -> Iterator[Client]:
     """One that never tries again: whatever it survives was no attempt."""
-    with Client(service.make(stage.url), retry=ONCE, timeout=5) as found:
+    with Client(service.make(stage.url), retry=ONCE, timeout=5, transport=service.transport) as found:
         yield found
 
 
@@ -257,7 +257,10 @@ def crowd(server: FaultServer, colour: str, prepare: Any, retry: Retry) -> list[
 
 
 def _crowd(server: FaultServer, colour: str, prepare: Any, retry: Retry, service: Service) -> list[Any]:
-    with server.stage(service.name) as stage, Client(service.make(stage.url), retry=retry, timeout=30) as client:
+    with (
+        server.stage(service.name) as stage,
+        Client(service.make(stage.url), retry=retry, timeout=30, transport=service.transport) as client,
+    ):
         prepare(stage)
         if colour == "async":
             return asyncio.run(_acalls(client))

@@ -182,7 +182,7 @@ def test_more_results_than_asked_for_are_cut(trial: Trial, top_n: int) -> None:
 @pointwise
 def test_more_results_than_asked_for_are_told(service: Service, stage: Stage, colour: str) -> None:
     stage.play(answers_in_full)
-    with Client(service.make(stage.url)) as client:
+    with Client(service.make(stage.url), transport=service.transport) as client:
         assert any("results" in warning for warning in run(colour, client, "rerank", "q", TEXTS, top_n=3).warnings)
         assert run(colour, client, "rerank", "q", TEXTS, top_n=3).warnings == (), "there is nothing to tell"
 
@@ -289,7 +289,7 @@ def test_a_group_is_found_by_its_name_and_by_its_entries(
     service: Service, stage: Stage, colour: str, answer: Any, expected: Any
 ) -> None:
     stage.play(Status(200, body=service.answer(answer)))
-    with Client(service.make(stage.url)) as client:
+    with Client(service.make(stage.url), transport=service.transport) as client:
         response = run(colour, client, "rerank", "q", GROUPED)
     assert [(result.index, result.relevance_score) for result in response] == expected
 
@@ -301,7 +301,7 @@ def test_a_group_that_is_told_twice_or_was_not_sent_is_an_error(
     service: Service, stage: Stage, colour: str, answer: Any
 ) -> None:
     stage.play(Status(200, body=service.answer(answer)))
-    with Client(service.make(stage.url)) as client, pytest.raises(InvalidResponseError):
+    with Client(service.make(stage.url), transport=service.transport) as client, pytest.raises(InvalidResponseError):
         run(colour, client, "rerank", "q", GROUPED)
 
 
@@ -379,7 +379,7 @@ def test_swapped_replies_are_errors_where_their_number_tells(
 ) -> None:
     meeting = f"{stage.port} {colour}"
     stage.play(Swapped(meeting), Swapped(meeting))
-    with Client(service.make(stage.url)) as client:
+    with Client(service.make(stage.url), transport=service.transport) as client:
         fewer, more = concurrently(client, colour, [[f"text {number}" for number in range(size)] for size in sizes])
     assert isinstance(fewer, InvalidResponseError)
     if service is KENDRA:  # which may leave documents out

@@ -91,7 +91,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def client(service: Service, stage: Stage) -> Iterator[Client]:
-    with Client(service.make(stage.url)) as made:
+    with Client(service.make(stage.url), transport=service.transport) as made:
         yield made
 
 
@@ -303,7 +303,7 @@ from helpers.services import SERVICES
 from integration.reliability.echo import check
 from rerankkit import Client
 service = next(service for service in SERVICES if service.name == sys.argv[1])
-client = Client(service.make(sys.argv[2]))
+client = Client(service.make(sys.argv[2]), transport=service.transport)
 started = threading.Barrier(5)
 def first(number):
     started.wait()
@@ -486,7 +486,7 @@ def test_a_call_in_batches_may_be_cancelled_at_any_time(service: Service, stage:
             assert len(asyncio.all_tasks()) == 1
         await assert_whole(client, stage)
 
-    with Client(service.make(stage.url)) as client:
+    with Client(service.make(stage.url), transport=service.transport) as client:
         asyncio.run(scenario(client))
 
 
@@ -733,7 +733,7 @@ from rerankkit import *
 from helpers.services import SERVICES
 service = next(service for service in SERVICES if service.name == sys.argv[1])
 def make():
-    return Client(service.make(sys.argv[2]))
+    return Client(service.make(sys.argv[2]), transport=service.transport)
 async def use(client):
     await asyncio.gather(*(client.arerank("q", ["a", "b"]) for _ in range(5)))
 async def drop_in_loop():
@@ -780,7 +780,7 @@ def printed(program: str, *arguments: str) -> str:
 def test_objects_that_were_used_and_dropped_hold_nothing_open(service: Service, stage: Stage) -> None:
     before = Held.now()
     for query in queries("query", fewer(service, "kendra", 1_000)):
-        check(Client(service.make(stage.url)), query)
+        check(Client(service.make(stage.url), transport=service.transport), query)
         assert Held.now().descriptors <= before.descriptors + 5
     assert happens(lambda: Held.now().descriptors <= before.descriptors)
 
@@ -788,7 +788,7 @@ def test_objects_that_were_used_and_dropped_hold_nothing_open(service: Service, 
 @F10
 def test_a_client_may_be_dropped_at_any_turn_of_a_loop_that_is_about_to_end(service: Service, stage: Stage) -> None:
     async def scenario(turns: int) -> None:
-        await acheck_all(Client(service.make(stage.url)), queries("query", 3))
+        await acheck_all(Client(service.make(stage.url), transport=service.transport), queries("query", 3))
         for _ in range(turns):
             await asyncio.sleep(0)
 
@@ -803,7 +803,7 @@ def test_objects_that_were_used_and_dropped_in_one_loop_hold_nothing_open(servic
     async def scenario() -> None:
         before = Held.now()
         for query in queries("query", fewer(service, "pinecone", 1_000)):
-            await acheck(Client(service.make(stage.url)), query)
+            await acheck(Client(service.make(stage.url), transport=service.transport), query)
             assert Held.now().descriptors <= before.descriptors + 5
         await asyncio.sleep(0.01)
         assert Held.now().descriptors == before.descriptors

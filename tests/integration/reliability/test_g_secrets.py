@@ -134,7 +134,7 @@ def test_objects_show_no_key(service: Service, kind: str, view: Callable[[Any], 
 @pytest.mark.parametrize("kind", KINDS)
 def test_objects_that_have_been_used_show_no_key(service: Service, stage: Stage, colour: str, kind: str) -> None:
     thing = made(service, kind, stage.url)
-    with Client(service.make(stage.url, **key_options(service))) as client:
+    with Client(service.make(stage.url, **key_options(service)), transport=service.transport) as client:
         if kind == "provider":
             client.provider = thing
         thing = thing if kind == "provider" else client if kind == "client" else client._http
@@ -163,7 +163,7 @@ def test_plans_show_no_key() -> None:
 
 @G2
 def test_results_hold_no_key(service: Service, stage: Stage, colour: str) -> None:
-    with Client(service.make(stage.url, **key_options(service))) as client:
+    with Client(service.make(stage.url, **key_options(service)), transport=service.transport) as client:
         response = run(colour, client, "rerank", "q", ["a"])
     assert_silent(repr(response), pickle.dumps(response), str(dataclasses.asdict(response)))
 
@@ -249,7 +249,7 @@ def test_tracebacks_with_locals_show_no_key(trial: Trial, name: str) -> None:
 @G2
 def test_the_callers_own_errors_keep_their_frames(service: Service, stage: Stage, colour: str) -> None:
     stage.always(resets_after_request)
-    with Client(service.make(stage.url), retry=Retry(attempts=1)) as client:
+    with Client(service.make(stage.url), retry=Retry(attempts=1), transport=service.transport) as client:
         try:
             {}["nothing"]
         except KeyError as own:
@@ -396,7 +396,7 @@ def test_a_key_that_a_success_echoes_is_masked(service: Service, stage: Stage, c
         "meta": {"warnings": [f"saw {key}"]},
     }
     stage.play(Status(200, {"x-api-warning": f"saw {key}", "x-request-id": f"id {key}"}, answer))
-    with Client(service.make(stage.url, **echo_options(service, key))) as client:
+    with Client(service.make(stage.url, **echo_options(service, key)), transport=service.transport) as client:
         response = run(colour, client, "rerank", "q", ["a"])
     assert_silent(repr(response))
     assert "**********" in repr(response)

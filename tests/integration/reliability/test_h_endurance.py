@@ -105,7 +105,7 @@ def test_calls_leave_nothing_behind(service: Service, stage: Stage, colour: str)
             else:
                 loop.run(acheck(client, query))
 
-    with one_loop() as loop, Client(service.make(stage.url)) as client:
+    with one_loop() as loop, Client(service.make(stage.url), transport=service.transport) as client:
         loop.run(fill_threads())
         call(100)
         assert_flat(lambda: call(fewer(service, 2_000 if colour == "sync" else 1_000)))
@@ -122,7 +122,7 @@ def test_failing_calls_leave_nothing_behind(service: Service, stage: Stage, colo
                 with pytest.raises(RerankError):
                     run(colour, client, "rerank", "q", TEXTS, timeout=5)
 
-    with one_loop() as loop, Client(service.make(stage.url), retry=ONCE) as client:
+    with one_loop() as loop, Client(service.make(stage.url), retry=ONCE, transport=service.transport) as client:
         loop.run(fill_threads())
         fail(5)
         assert_flat(lambda: fail(fewer(service, 50)))
@@ -131,11 +131,11 @@ def test_failing_calls_leave_nothing_behind(service: Service, stage: Stage, colo
 @H3
 def test_a_hundred_clients_take_little_memory(service: Service, stage: Stage, colour: str) -> None:
     async def use_async() -> None:
-        async with Client(service.make(stage.url)) as client:
+        async with Client(service.make(stage.url), transport=service.transport) as client:
             await acheck(client, "q")
 
     def use() -> None:
-        with Client(service.make(stage.url)) as client:
+        with Client(service.make(stage.url), transport=service.transport) as client:
             check(client, "q")
 
     def use_all(count: int) -> int:

@@ -95,7 +95,9 @@ class Trial:
             if runner is not None and self.debug:
                 talk_of_everything(runner.get_loop())
             provider = self.service.make(url or self.name or self.stage.url, **{**key_options(self.service), **options})
-            client = Client(provider, timeout=timeout, retry=retry, prices=prices_of(provider))
+            client = Client(
+                provider, timeout=timeout, retry=retry, prices=prices_of(provider), transport=self.service.transport
+            )
             warm(client)
             reranker = self.wrap(client)
             outcome = self._outcome(reranker, timeout, top_n, ranking)
@@ -151,6 +153,8 @@ def starved() -> float:
 def warm(client: Client) -> None:
     """Do before anything is timed what takes its time once a process."""
     _library.ssl_context(client._http.transport)
+    if client._http.transport == "aiohttp":
+        importlib.import_module("rerankkit._over_aiohttp")
     for name in ("auth", "awsrequest", "credentials", "session") if client.provider.auth_waits else ():
         importlib.import_module(f"botocore.{name}")
 
