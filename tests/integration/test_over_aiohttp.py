@@ -142,7 +142,7 @@ def test_pools_of_the_library_stay_small() -> None:
                 shards = client._http._pools._of_loops[asyncio.get_running_loop()].pool.shards
                 counts.append(len(shards))
                 assert [shard.taken for shard in shards] == [0] * len(shards)
-                assert all(len(shard.pool.transport._pool.connections) <= SHARD for shard in shards)
+                assert all(len(shard.pool.pool.connections) <= SHARD for shard in shards)
             return counts
 
     with recorder(lambda _: Reply(RIGHT)) as server:
