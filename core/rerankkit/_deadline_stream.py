@@ -175,8 +175,10 @@ class DeadlineStream:
             return _counted(self._inner.read(most, _time_for(timeout, self._core.ReadTimeout)), timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        rest = memoryview(buffer)
+        if not rest:  # the end of a request
+            return
         with interruptible(self._hang_up):
-            rest = memoryview(buffer)
             while rest:
                 rest = rest[self._write_some(rest, _time_for(timeout, self._core.WriteTimeout)) :]
 

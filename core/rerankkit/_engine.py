@@ -279,12 +279,14 @@ def substitution(asked: str | None, served: str) -> str:
 
 def _warnings(provider: Provider, prepared: Prepared, scored: Sequence[ScoredBatch]) -> tuple[str, ...]:
     """Each warning once, in the order they arose."""
-    replies = [part.reply for part in scored]
-    served = dict.fromkeys(reply.model for reply in replies if reply.model and provider.model and reply.model != provider.model)
-    surplus = (
-        f"asked for {part.batch.top_n} results, got {len(part.reply.scores)}: the others were cut off"
-        for part in scored
-        if part.batch.top_n is not None and len(part.reply.scores) > part.batch.top_n
-    )
-    substitutions = (substitution(provider.model, model) for model in served)
-    return tuple(dict.fromkeys(chain(prepared.warnings, *(reply.warnings for reply in replies), substitutions, surplus)))
+    found, asked = [*prepared.warnings], provider.model
+    substitutions: list[str] = []
+    surplus: list[str] = []
+    for part in scored:
+        found += part.reply.warnings
+        served, count, most = part.reply.model, len(part.reply.scores), part.batch.top_n
+        if served and asked and served != asked:
+            substitutions.append(substitution(asked, served))
+        if most is not None and count > most:
+            surplus.append(f"asked for {most} results, got {count}: the others were cut off")
+    return tuple(dict.fromkeys((*found, *substitutions, *surplus)))

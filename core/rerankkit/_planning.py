@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rerankkit._checks import are_texts
-from rerankkit._tokens import FEWEST_BYTES_PER_TOKEN, most_tokens
+from rerankkit._tokens import FEWEST_BYTES_PER_TOKEN, most_tokens, utf8_length_of
 from rerankkit.provider import Batch, Content, Limits, Prepared, Provider
 from rerankkit.types import D, RerankRequest
 
@@ -35,9 +35,7 @@ def _chunks(provider: Provider, query: str, contents: Sequence[Content]) -> Iter
 
 def _is_surely_less(of_query: int, contents: Sequence[Content], most: int) -> bool:
     """Whether all *contents* together stay within *most* tokens by a count that takes 30 us for 1,000, and not 400."""
-    if not are_texts(contents) or not all(map(str.isascii, contents)):
-        return False
-    return len(contents) * (of_query + 1) + sum(map(len, contents)) // FEWEST_BYTES_PER_TOKEN <= most
+    return are_texts(contents) and len(contents) * (of_query + 1) + utf8_length_of(contents) // FEWEST_BYTES_PER_TOKEN <= most
 
 
 def _chunks_by_tokens(of_query: int, contents: Sequence[Content], limits: Limits, most: int) -> Iterator[slice]:

@@ -8,7 +8,8 @@ one tells beforehand what a call costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import filterfalse
 from typing import TypeAlias
 
 Tokenizer: TypeAlias = Callable[[str], int]
@@ -20,6 +21,11 @@ MOST_BYTES_PER_TOKEN = 8
 
 def utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def utf8_length_of(texts: Sequence[str]) -> int:
+    """That of all *texts* together."""
+    return sum(map(len, texts)) + sum(utf8_length(text) - len(text) for text in filterfalse(str.isascii, texts))
 
 
 def most_tokens(text: str) -> int:

@@ -117,7 +117,7 @@ class Ledger:
 
     def answered(self, usage: Usage, cost: float | None) -> None:
         """Count a call that was answered; None: its cost is unknown."""
-        self._add(Account(1, unpriced=int(cost is None), usage=usage, cost=cost or 0.0))
+        self._add(Account(1, 0, 0, int(cost is None), usage, cost or 0.0))
 
     def failed(self, error: BaseException) -> None:
         """Count a call that ended with *error*."""
