@@ -23,6 +23,8 @@ from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
 
+load(default_transport())  # with this module: 50 to 100 ms are too long for a first call, or for an event loop
+
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
 
@@ -48,6 +50,7 @@ class Http:
     def __init__(self, base_url: str, transport: Transport | None = None) -> None:
         self.base_url = base_url
         self.transport: Transport = check_transport(transport) or default_transport()
+        load(self.transport)  # before the first call, which may hold up an event loop
         self._closed = False
         self._pools = self._new_pools()
 

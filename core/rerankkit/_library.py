@@ -5,11 +5,14 @@ Its pools are opened here, with its own way to say so; `_pools.py` keeps them, `
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import importlib
 import importlib.util
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -36,6 +39,8 @@ def load(name: Transport) -> Library:
     try:
         with UNDIVIDED:
             codecs.lookup("idna")  # imported by the first look-up of a name otherwise
+            with suppress(ImportError):
+                importlib.import_module("anyio._backends._asyncio")  # by the first call in an event loop otherwise
             return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
     except ModuleNotFoundError as error:
         raise InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'") from error
@@ -53,12 +58,30 @@ def default_transport() -> Transport:
     return "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
 
 
-@cache
+CONTEXTS: dict[Transport, ssl.SSLContext] = {}
+"""What was built of them in this process."""
+
+
 def ssl_context(name: Transport) -> ssl.SSLContext:
-    """Built once a process, with the first pool: it takes tens of milliseconds."""
+    """Built once a process, with the first pool for https: it takes tens of milliseconds."""
     with UNDIVIDED:  # OpenSSL has locks, too
-        context: ssl.SSLContext = load(name).httpx.create_ssl_context()
-    return context
+        if name not in CONTEXTS:
+            CONTEXTS[name] = load(name).httpx.create_ssl_context()
+        return CONTEXTS[name]
+
+
+async def build_ssl_context(url: str, name: Transport) -> None:
+    """Build what a pool for *url* needs in a thread, which reads some hundred certificates while the event loop turns."""
+    if _is_encrypted(url) and name not in CONTEXTS:
+        executor = ThreadPoolExecutor(1, thread_name_prefix="rerankkit")
+        try:
+            await asyncio.get_running_loop().run_in_executor(executor, ssl_context, name)
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _is_encrypted(url: str) -> bool:
+    return urlsplit(url).scheme == "https"
 
 
 def proxy_for(url: str) -> str | None:
@@ -101,7 +124,9 @@ def _open(url: str, name: Transport, transport: Callable[..., Any]) -> Any:  # n
     limits = library.Limits(max_connections=None, max_keepalive_connections=MOST_KEPT)
     try:
         _ = urlsplit(proxy or "").port  # raises for one that cannot be
-        return transport(verify=ssl_context(name), proxy=proxy, limits=limits)
+        # Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate.
+        context = ssl_context(name) if _is_encrypted(url) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return transport(verify=context, proxy=proxy, limits=limits)
     except (ValueError, ImportError, library.InvalidURL):
         scheme, host = (proxy or "").partition("://")[0], urlsplit(url).hostname
     raise InvalidRequestError(

@@ -8,8 +8,9 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-from rerankkit._library import Transport, open_async, open_blocking
+from rerankkit._library import Transport, build_ssl_context, open_async, open_blocking
 
 MAX_CONNECTIONS = 100  # of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters
 
@@ -44,6 +45,7 @@ class Pools:
         self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._blocking: Any = None
         self._of_loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
+        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._closing: set[asyncio.Task[None]] = set()
 
     def is_own(self) -> bool:
@@ -58,6 +60,9 @@ class Pools:
 
     async def of_loop(self) -> LoopPool:
         loop = asyncio.get_running_loop()
+        if loop not in self._of_loops:
+            async with self._opening.setdefault(loop, asyncio.Lock()):  # one call builds what all wait for
+                await build_ssl_context(self._url, self._transport)
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
