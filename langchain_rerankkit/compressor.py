@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -19,12 +19,13 @@ from typing_extensions import TypedDict, override
 
 import rerankkit
 from langchain_rerankkit import _runs, _spans
-from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from rerankkit._checks import check_top_n
 from rerankkit._io import check_loop
-from rerankkit.config import to_config
 from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
+
+if TYPE_CHECKING:
+    from langchain_rerankkit._configurable import AnyConfigurableField
 
 
 class RerankInput(TypedDict):
@@ -135,6 +136,8 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     @override
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[RerankInput, list[Document]]:
         """The same with fields that a call's configuration may set; connections are shared where the service stays one."""
+        from langchain_rerankkit._configurable import Configurable  # noqa: PLC0415 -- LangChain imports its own so late, too
+
         super().configurable_fields(**kwargs)  # which knows what may be configured
         return Configurable(default=self, fields=kwargs)
 
@@ -240,6 +243,6 @@ class RerankCompressor(RerankerSettings, BaseRerankCompressor):
         if isinstance(self.reranker, str | Mapping):
             return self.reranker
         try:
-            return to_config(self.reranker)
+            return rerankkit.to_config(self.reranker)
         except rerankkit.InvalidRequestError:
             return None

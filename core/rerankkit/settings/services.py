@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -12,15 +12,18 @@ from pydantic import (
     SecretStr,
 )
 
+import rerankkit
 from rerankkit import providers
 from rerankkit._closing import Closing
 from rerankkit._described import SECRET, parameters
 from rerankkit._library import Transport
-from rerankkit.client import Client
 from rerankkit.providers import cohere, pinecone, voyage
 from rerankkit.reranker import Reranker
 from rerankkit.retry import Retry
 from rerankkit.settings.rerankers import RankingSettings
+
+if TYPE_CHECKING:
+    from rerankkit.client import Client
 
 
 def _hidden(key: SecretStr | str | None) -> SecretStr | None:
@@ -66,7 +69,7 @@ class ServiceSettings(RankingSettings, Closing):
         options = {name: getattr(self, name) for name in parameters(provider_class)}
         own: dict[str, Any] = {name: getattr(self, name) for name in ("concurrency", "retry", "transport", "on_error")}
         if self._client is None or self._client[0] != (options, own):
-            self._client = (copy.deepcopy((options, own)), Client(provider_class(**options), **own))
+            self._client = (copy.deepcopy((options, own)), rerankkit.Client(provider_class(**options), **own))
         return self._client[1]
 
     def share_connections(self, other: Self) -> None:
