@@ -80,6 +80,11 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
             )
         return self
 
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Be ready for a first call in an event loop."""
+        super().model_post_init(context)
+        _runs.import_tracers()
+
     @abstractmethod
     def _reranker(self) -> rerankkit.Reranker:
         """Who ranks."""
