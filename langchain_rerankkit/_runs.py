@@ -22,7 +22,6 @@ import rerankkit
 from rerankkit._turns import label_of
 from rerankkit.types import Attempt
 
-
 _OF_FIRST_RUN = ("context", "langchain", "run_collector", "stdout")
 
 
