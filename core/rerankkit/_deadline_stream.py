@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 86_400.0  # seconds; sockets refuse what their clock cannot hold
 MAX_HEAD_BYTES = 65_536  # and no more are read while the head of a reply is not whole
 HEAD_CHUNK = 8_192  # bytes of it, and of what follows it, that are read at once
-CHUNK = 65_536  # bytes handed to the socket at once; the time is looked at in between
+CHUNK = 65_536  # bytes handed to the library at once; the time is looked at in between
 
 
 class Timeout(float):
@@ -95,7 +95,7 @@ class DeadlineBackend:
         if self._is_closed():
             stream.close()
             raise self._core.ConnectError("the client was closed")
-        return DeadlineStream(stream, self._core.ReadTimeout)
+        return DeadlineStream(stream, self._core, _socket_of(stream))
 
     def _addresses(self, host: str, port: int, timeout: float | None) -> list[str]:
         """All that the name stands for: the socket library would give each of them the whole time."""
@@ -156,27 +156,54 @@ class AsyncBackend:
 
 
 class DeadlineStream:
-    """A stream that asks, before each read and write, how much time is left, and bounds the head of a reply."""
+    """A stream that asks, before each read and write, how much time is left, and bounds the head of a reply.
 
-    def __init__(self, inner: httpcore.NetworkStream, too_late: type[Exception]) -> None:
+    Args:
+        inner: The library's own.
+        core: httpcore, or its like.
+        sender: What *inner* sends with, if it does no more than that; None: *inner* does.
+    """
+
+    def __init__(self, inner: httpcore.NetworkStream, core: Any, sender: socket.socket | None = None) -> None:  # noqa: ANN401 -- a module
         self._inner = inner
-        self._too_late = too_late
+        self._core = core
+        self._sender = sender
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         most = _most_to_read(max_bytes, timeout)
         with interruptible(self._hang_up):
-            return _counted(self._inner.read(most, _time_for(timeout, self._too_late)), timeout)
+            return _counted(self._inner.read(most, _time_for(timeout, self._core.ReadTimeout)), timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with interruptible(self._hang_up):
-            for start in range(0, len(buffer), CHUNK):
-                self._inner.write(buffer[start : start + CHUNK], _time_for(timeout, self._too_late))
+            rest = memoryview(buffer)
+            while rest:
+                rest = rest[self._write_some(rest, _time_for(timeout, self._core.WriteTimeout)) :]
+
+    def _write_some(self, rest: memoryview, seconds: float | None) -> int:
+        """How much of *rest* was handed over.
+
+        A socket takes what there is room for: for 1 MB that is a quarter faster than to give it small pieces.  The library
+        goes on until all is written, with the same time for each attempt: it is given small ones.
+        """
+        if self._sender is None:
+            self._inner.write(rest[:CHUNK], seconds)  # type: ignore[arg-type]  # memoryviews are bytes enough
+            return CHUNK
+        try:
+            self._sender.settimeout(seconds)
+            return self._sender.send(rest)
+        except TimeoutError as error:
+            raise self._core.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise self._core.WriteError(str(error)) from error
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> DeadlineStream:
-        left = _time_for(timeout, self._too_late)
-        return DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left), self._too_late)
+        left = _time_for(timeout, self._core.ConnectTimeout)
+        stream = self._inner.start_tls(ssl_context, server_hostname, left)
+        is_within_tls = self._inner.get_extra_info("ssl_object") is not None  # whose socket knows the outer one alone
+        return DeadlineStream(stream, self._core, None if is_within_tls else _socket_of(stream))
 
     def close(self) -> None:
         self._inner.close()
@@ -188,6 +215,11 @@ class DeadlineStream:
         """Wake the thread that reads or writes: nobody waits for what it does."""
         with suppress(OSError):  # it was closed meanwhile
             socket.socket.shutdown(self._inner.get_extra_info("socket"), socket.SHUT_RDWR)  # TLS would say goodbye first
+
+
+def _socket_of(stream: httpcore.NetworkStream) -> socket.socket | None:
+    found = stream.get_extra_info("socket")
+    return found if isinstance(found, socket.socket) else None
 
 
 class AsyncStream:

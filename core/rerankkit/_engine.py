@@ -187,8 +187,11 @@ def _unreachable(service: Service, error: TransportError) -> APIConnectionError:
 
 def _masked(service: Service, response: HttpResponse) -> HttpResponse:
     """*response* without the caller's key, which a service, or a proxy before it, may have echoed anywhere."""
+    content, together = service.mask(response.content), "\n".join(response.headers.values()).encode()
+    if content == response.content and service.mask(together) == together:
+        return response
     headers = {name: service.mask(value.encode()).decode() for name, value in response.headers.items()}
-    return replace(response, headers=headers, content=service.mask(response.content))
+    return replace(response, headers=headers, content=content)
 
 
 async def _authenticated(line: Line, request: HttpRequest) -> HttpRequest:
@@ -223,22 +226,34 @@ def merge(
     spans: dict[int, tuple[Span, ...]] = {}
     for part in scored:
         indices = part.batch.indices
-        scores.update((indices[position], value) for position, value in part.reply.scores.items())
+        scores.update(zip(map(indices.__getitem__, part.reply.scores), part.reply.scores.values(), strict=True))
         spans.update((indices[position], value) for position, value in part.reply.spans.items())
     skipped = _skipped(prepared, scores, scored)
-    order = [*sorted(scores, key=lambda index: (-scores[index], index)), *skipped][: request.top_n]
+    best_first = sorted(sorted(scores), key=scores.__getitem__, reverse=True)  # equal ones stay in the caller's order
+    order = [*best_first, *skipped][: request.top_n]
     replies = [part.reply for part in scored]
     return RerankResponse(
-        results=tuple(
-            RankedDocument(index, scores.get(index), request.documents[index], spans.get(index, ()), skipped.get(index))
-            for index in order
-        ),
+        results=_results(request.documents, order, scores, spans, skipped),
         provider=provider.name,
         model=next((reply.model for reply in replies if reply.model), provider.model),
         usage=sum((reply.usage for reply in replies), Usage()),
         request_ids=tuple(reply.request_id for reply in replies if reply.request_id),
         warnings=_warnings(provider, prepared, scored),
         cost=sum_of_costs(*(cost_of(reply.usage, price_of(reply.model)) for reply in replies)),
+    )
+
+
+def _results(
+    documents: Sequence[D],
+    order: Sequence[int],
+    scores: Mapping[int, float],
+    spans: Mapping[int, tuple[Span, ...]],
+    skipped: Mapping[int, Skipped],
+) -> tuple[RankedDocument[D], ...]:
+    if not spans and not skipped:
+        return tuple(map(RankedDocument, order, map(scores.__getitem__, order), map(documents.__getitem__, order)))
+    return tuple(
+        RankedDocument(index, scores.get(index), documents[index], spans.get(index, ()), skipped.get(index)) for index in order
     )
 
 
@@ -249,7 +264,7 @@ def _skipped(prepared: Prepared, scores: Mapping[int, float], scored: Sequence[S
     """
     reasons: dict[int, Skipped] = dict(prepared.skipped)
     for part in scored:
-        if part.batch.top_n is None:
+        if part.batch.top_n is None and len(part.reply.scores) < len(part.batch.indices):
             reasons.update((index, "no_score") for index in part.batch.indices if index not in scores)
     return {index: reasons[index] for index in sorted(reasons, key=lambda index: (SKIPPED_ORDER.index(reasons[index]), index))}
 

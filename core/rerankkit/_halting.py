@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 Waker = Callable[[], object]
 
@@ -74,16 +74,14 @@ HALT: contextvars.ContextVar[Halt | None] = contextvars.ContextVar("rerankkit_ha
 """What the running thread obeys; None outside of gatherings and races."""
 
 
-@contextmanager
-def interruptible(wake: Waker) -> Generator[None]:
+def interruptible(wake: Waker) -> AbstractContextManager[None]:
     """A wait that *wake* ends, should nobody want its result any more.
 
     Raises:
         CancelledError: Nobody does.
     """
     halt = HALT.get()
-    if halt is None:
-        yield
-    else:
-        with halt.waking(wake):
-            yield
+    return _FREE if halt is None else halt.waking(wake)
+
+
+_FREE = nullcontext()

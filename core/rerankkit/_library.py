@@ -1,6 +1,7 @@
-"""The HTTP library in use: the only module that imports one.
+"""The HTTP library in use: imported here, when it is first needed.
 
-Its pools are opened here, with its own way to say so; `_pools.py` keeps them, `_http.py` sends through them.
+Its pools are opened here, with its own way to say so; `_over_httpx.py` and `_over_aiohttp.py` know how each sends and
+fails, `_pools.py` keeps them, and to all others they are alike.
 """
 
 from __future__ import annotations
@@ -14,28 +15,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from types import ModuleType
+from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend
+from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
 from rerankkit._forking import UNDIVIDED
+from rerankkit._over_httpx import HttpxPool, Library
+from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.errors import InvalidRequestError
 from rerankkit.retry import MOST_KEPT
 
-Transport: TypeAlias = Literal["httpx", "httpx2"]
-
-
-class Library(NamedTuple):
-    """An HTTP library with httpx's interface, and the connection pool under it."""
-
-    httpx: Any
-    httpcore: Any
+Transport: TypeAlias = Literal["httpx", "httpx2", "aiohttp"]
+Httpx: TypeAlias = Literal["httpx", "httpx2"]
+"""Those that blocking calls can use."""
 
 
 @cache
-def load(name: Transport) -> Library:
+def load(name: Httpx) -> Library:
     try:
         with UNDIVIDED:
             codecs.lookup("idna")  # imported by the first look-up of a name otherwise
@@ -43,41 +42,67 @@ def load(name: Transport) -> Library:
                 importlib.import_module("anyio._backends._asyncio")  # by the first call in an event loop otherwise
             return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
     except ModuleNotFoundError as error:
-        raise InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'") from error
+        raise _not_installed(name) from error
+
+
+def _not_installed(name: Transport) -> InvalidRequestError:
+    return InvalidRequestError(f"transport {name!r} is not installed: pip install 'rerankkit[{name}]'")
 
 
 def check_transport(transport: Transport | None) -> Transport | None:
-    if transport not in (None, "httpx", "httpx2"):
-        raise InvalidRequestError(f"transport must be 'httpx', 'httpx2', or None for what is installed, got {transport!r}")
+    if transport not in (None, "httpx", "httpx2", "aiohttp"):
+        raise InvalidRequestError(
+            f"transport must be 'httpx', 'httpx2', 'aiohttp', or None for what is installed, got {transport!r}"
+        )
     return transport
 
 
 @cache
-def default_transport() -> Transport:
+def default_transport() -> Httpx:
     """httpx2 where it is installed: the same interface, maintained, and much faster under concurrency."""
     return "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
 
 
-CONTEXTS: dict[Transport, ssl.SSLContext] = {}
+def blocking_transport(name: Transport) -> Httpx:
+    """The library of blocking calls where *name* was asked for: aiohttp has none."""
+    return default_transport() if name == "aiohttp" else name
+
+
+def prepare(name: Transport) -> None:
+    """Import what calls over *name* need."""
+    _ = load(blocking_transport(name))
+    if name == "aiohttp":
+        _ = _load_aiohttp()
+
+
+CONTEXTS: dict[Httpx, ssl.SSLContext] = {}
 """What was built of them in this process."""
 
 
 def ssl_context(name: Transport) -> ssl.SSLContext:
-    """Built once a process, with the first pool for https: it takes tens of milliseconds."""
+    """Built once a process, with the first pool for https: it takes tens of milliseconds.  One rule for who is trusted."""
+    library = blocking_transport(name)
     with UNDIVIDED:  # OpenSSL has locks, too
-        if name not in CONTEXTS:
-            CONTEXTS[name] = load(name).httpx.create_ssl_context()
-        return CONTEXTS[name]
+        if library not in CONTEXTS:
+            context: ssl.SSLContext = load(library).httpx.create_ssl_context()
+            context.set_alpn_protocols(["http/1.1"])  # as httpx's pools do when they connect
+            CONTEXTS[library] = context
+        return CONTEXTS[library]
 
 
 async def build_ssl_context(url: str, name: Transport) -> None:
     """Build what a pool for *url* needs in a thread, which reads some hundred certificates while the event loop turns."""
-    if _is_encrypted(url) and name not in CONTEXTS:
+    if _is_encrypted(url) and blocking_transport(name) not in CONTEXTS:
         executor = ThreadPoolExecutor(1, thread_name_prefix="rerankkit")
         try:
             await asyncio.get_running_loop().run_in_executor(executor, ssl_context, name)
         finally:
             executor.shutdown(wait=False)
+
+
+def _context_for(name: Transport, *urls: str) -> ssl.SSLContext:
+    """Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate."""
+    return ssl_context(name) if any(map(_is_encrypted, urls)) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _is_encrypted(url: str) -> bool:
@@ -96,20 +121,57 @@ def proxy_for(url: str) -> str | None:
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
-def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
-    library = load(name)
-    pool = _open(url, name, library.httpx.HTTPTransport)
-    backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)
-    # The library hands no network backend through to its pool; tests on real sockets hold these lines for each.
-    pool._pool._network_backend = backend  # noqa: SLF001 -- see above
-    return pool
+class AsyncPool(Protocol):
+    """The open connections of an event loop."""
+
+    async def asend(self, request: HttpRequest, timeout: Timeout) -> HttpResponse:
+        """The reply to *request*.
+
+        Raises:
+            TransportError: None can come.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection, even if the loop is ending and cancels everything."""
+        ...
 
 
-def open_async(url: str, name: Transport, is_closed: Callable[[], bool]) -> Any:  # noqa: ANN401 -- the library's own transport
+def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> HttpxPool:
+    library = load(blocking_transport(name))
+    # The library hands neither its pool out nor a network backend in; tests on real sockets hold these lines for each.
+    pool = _open(url, name, library.httpx.HTTPTransport)._pool  # noqa: SLF001 -- see above
+    pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)  # noqa: SLF001
+    return HttpxPool(library, pool)
+
+
+def open_async(url: str, name: Transport, is_closed: Callable[[], bool]) -> AsyncPool:
+    if name == "aiohttp":
+        return _open_aiohttp(url, is_closed)
     library = load(name)
-    pool = _open(url, name, library.httpx.AsyncHTTPTransport)
-    backend = AsyncBackend(pool._pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above
-    pool._pool._network_backend = backend  # noqa: SLF001 -- as above
+    pool = _open(url, name, library.httpx.AsyncHTTPTransport)._pool  # noqa: SLF001 -- as above
+    pool._network_backend = AsyncBackend(pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above
+    return HttpxPool(library, pool)
+
+
+def _load_aiohttp() -> ModuleType:
+    try:
+        with UNDIVIDED:
+            return importlib.import_module("rerankkit._over_aiohttp")
+    except ModuleNotFoundError as error:
+        raise _not_installed("aiohttp") from error
+
+
+def _open_aiohttp(url: str, is_closed: Callable[[], bool]) -> AsyncPool:
+    """A pool, by way of the environment's proxy.
+
+    Raises:
+        InvalidRequestError: aiohttp cannot use that proxy.
+    """
+    over_aiohttp, proxy = _load_aiohttp(), proxy_for(url)
+    if proxy is not None and not over_aiohttp.can_use(proxy):
+        raise _unusable(proxy, url, "socks5:// with another transport")
+    pool: AsyncPool = over_aiohttp.AiohttpPool(proxy, _context_for("aiohttp", url, proxy or ""), is_closed)
     return pool
 
 
@@ -117,19 +179,23 @@ def _open(url: str, name: Transport, transport: Callable[..., Any]) -> Any:  # n
     """A pool, by way of the environment's proxy.
 
     Raises:
-        InvalidRequestError: The library cannot use that proxy; its address is not shown, it may hold a password.
+        InvalidRequestError: The library cannot use that proxy.
     """
     proxy = proxy_for(url)
-    library = load(name).httpx
+    library = load(blocking_transport(name)).httpx
     limits = library.Limits(max_connections=None, max_keepalive_connections=MOST_KEPT)
     try:
         _ = urlsplit(proxy or "").port  # raises for one that cannot be
-        # Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate.
-        context = ssl_context(name) if _is_encrypted(url) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return transport(verify=context, proxy=proxy, limits=limits)
+        return transport(verify=_context_for(name, url), proxy=proxy, limits=limits)
     except (ValueError, ImportError, library.InvalidURL):
-        scheme, host = (proxy or "").partition("://")[0], urlsplit(url).hostname
-    raise InvalidRequestError(
-        f"the environment's proxy for {host} ({scheme}://...) cannot be used: http:// and https:// can, socks5:// with the "
-        f"package socksio; correct HTTPS_PROXY or ALL_PROXY, or put {host} into NO_PROXY"
+        pass
+    raise _unusable(proxy or "", url, "socks5:// with the package socksio")
+
+
+def _unusable(proxy: str, url: str, further: str) -> InvalidRequestError:
+    """Says what is wrong with *proxy*; its address is not shown, it may hold a password."""
+    scheme, host = proxy.partition("://")[0], urlsplit(url).hostname
+    return InvalidRequestError(
+        f"the environment's proxy for {host} ({scheme}://...) cannot be used: http:// and https:// can, {further}; "
+        f"correct HTTPS_PROXY or ALL_PROXY, or put {host} into NO_PROXY"
     )

@@ -7,12 +7,15 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from rerankkit._library import Transport, build_ssl_context, open_async, open_blocking
+from rerankkit._library import AsyncPool, Transport, blocking_transport, build_ssl_context, open_async, open_blocking
+from rerankkit._over_httpx import HttpxPool
 
-MAX_CONNECTIONS = 100  # of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters
+MAX_CONNECTIONS: dict[Transport, int] = {"httpx": 100, "httpx2": 100, "aiohttp": 500}
+"""Of one pool; who finds none free waits its turn here, for httpx's own queue forgets its waiters.  httpx and httpx2 look
+through all connections at every step, and are slower with more; a process may usually have 1,024 files open."""
 
 
 class LoopPool(NamedTuple):
@@ -24,7 +27,7 @@ class LoopPool(NamedTuple):
         keeper: The generator that closes the pool with the loop.
     """
 
-    pool: Any
+    pool: AsyncPool
     slots: asyncio.Semaphore
     keeper: AsyncGenerator[None]
 
@@ -42,8 +45,8 @@ class Pools:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
-        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        self._blocking: Any = None
+        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS[blocking_transport(transport)])
+        self._blocking: HttpxPool | None = None
         self._of_loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
         self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._closing: set[asyncio.Task[None]] = set()
@@ -52,7 +55,7 @@ class Pools:
         """Whether this process opened them."""
         return self._pid == os.getpid()
 
-    def blocking(self) -> Any:  # noqa: ANN401 -- the library's own transport
+    def blocking(self) -> HttpxPool:
         with self._lock:
             if self._blocking is None:
                 self._blocking = open_blocking(self._url, self._transport, lambda: self._closed)
@@ -67,17 +70,18 @@ class Pools:
         if found is None:
             self._forget_closed_loops()
             pool = open_async(self._url, self._transport, lambda: self._closed)
-            found = self._of_loops[loop] = LoopPool(pool, asyncio.Semaphore(MAX_CONNECTIONS), self._keep(loop, pool))
+            slots = asyncio.Semaphore(MAX_CONNECTIONS[self._transport])
+            found = self._of_loops[loop] = LoopPool(pool, slots, self._keep(loop, pool))
             await anext(found.keeper)
         return found
 
-    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: Any) -> AsyncGenerator[None]:  # noqa: ANN401 -- as above
+    async def _keep(self, loop: asyncio.AbstractEventLoop, pool: AsyncPool) -> AsyncGenerator[None]:
         """Closes *pool* with its loop, which ends the async generators that are still open before it closes."""
         try:
             yield
         finally:
             self._of_loops.pop(loop, None)
-            await _close_all(pool)
+            await pool.aclose()
 
     def _forget_closed_loops(self) -> None:
         """Drop the pools of loops that were closed without ending their generators; nobody can close these pools now."""
@@ -113,14 +117,3 @@ class Pools:
         found = self._of_loops.get(asyncio.get_running_loop()) if self.is_own() else None
         if found is not None:
             await found.keeper.aclose()
-
-
-async def _close_all(pool: Any) -> None:  # noqa: ANN401 -- the library's own transport
-    """Close *pool* to its last connection, even if the loop is ending and cancels everything."""
-    connections = pool._pool.connections  # noqa: SLF001 -- as above
-    try:
-        await pool.aclose()
-    except asyncio.CancelledError:
-        for connection in connections:
-            await connection.aclose()
-        raise

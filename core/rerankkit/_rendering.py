@@ -79,7 +79,7 @@ def missing_fields(index: int, item: Document, names: Sequence[str]) -> InvalidR
 
 def absent_fields(items: Sequence[str | Document], rank_fields: Sequence[str]) -> tuple[str, ...]:
     """A warning for each field that no structured document has: a slip of the pen, more often than not."""
-    structured = [item for item in items if isinstance(item, Document)]
+    structured = [item for item in items if isinstance(item, Document)] if rank_fields else []
     absent = [name for name in rank_fields if structured and all(field_value(item, name) is None for item in structured)]
     return tuple(f"no document has the rank field {name!r}" for name in absent)
 

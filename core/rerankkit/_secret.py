@@ -121,7 +121,7 @@ def masked(content: bytes, secret: str) -> bytes:
     if len(secret) < SHORTEST_KEY:
         return content
     content = content.replace(secret.encode(), MASK)
-    is_escaped = b"\\u00" in content or (b"\\" in content and not BACKSLASHED.isdisjoint(secret))
+    is_escaped = b"\\" in content and (b"\\u00" in content or not BACKSLASHED.isdisjoint(secret))
     return re.sub("".join(map(_any_form, secret)).encode(), MASK, content) if is_escaped else content
 
 

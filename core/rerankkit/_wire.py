@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import orjson
@@ -23,7 +23,7 @@ class HttpRequest:
     method: str = "POST"
 
     def with_auth(self, headers: Mapping[str, str]) -> HttpRequest:
-        return replace(self, auth=headers)
+        return HttpRequest(self.url, self.headers, self.content, self.warnings, headers, self.method)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,8 @@ class Reply:
 
     def after(self, requests: int, warnings: tuple[str, ...] = ()) -> Reply:
         """The same, with *requests* more that it took and *warnings* from before them."""
-        return replace(self, usage=self.usage + Usage(requests), warnings=(*warnings, *self.warnings))
+        usage, told = self.usage + Usage(requests), (*warnings, *self.warnings)
+        return Reply(self.scores, self.spans, self.model, usage, self.request_id, told)
 
 
 class Provider(Described, Service):
@@ -215,20 +216,37 @@ def check_results(batch: Batch, results: Iterable[tuple[int, float]], *, partial
     Raises:
         ValueError: One is not, or one is missing.
     """
-    scores: dict[int, float] = {}
-    size = len(batch.documents)
-    for index, score in results:
-        if not 0 <= index < size:
-            raise ValueError(f"index {index} in an answer about {size} documents")
-        if index in scores:
-            raise ValueError(f"index {index} twice")
-        if not math.isfinite(score):
-            raise ValueError(f"score {score} of index {index}")
-        scores[index] = score
+    found, size = list(results), len(batch.documents)
+    scores = dict(found)
+    if not _are_possible(scores, found, size):
+        _refuse(found, size)
     expected = size if batch.top_n is None else min(batch.top_n, size)
     if len(scores) < expected and not (partial and scores):
         raise ValueError(f"{len(scores)} results, expected {expected}")
     return scores
+
+
+def _are_possible(scores: Mapping[int, float], results: Sequence[tuple[int, float]], size: int) -> bool:
+    """Whether each index is there once, and within *size*, with a finite score: asked of all at once, not of each."""
+    is_within = min(scores, default=0) >= 0 and max(scores, default=-1) < size
+    return is_within and len(scores) == len(results) and all(map(math.isfinite, scores.values()))
+
+
+def _refuse(results: Iterable[tuple[int, float]], size: int) -> None:
+    """Say what is wrong first.
+
+    Raises:
+        ValueError: It is what.
+    """
+    seen: set[int] = set()
+    for index, score in results:
+        if not 0 <= index < size:
+            raise ValueError(f"index {index} in an answer about {size} documents")
+        if index in seen:
+            raise ValueError(f"index {index} twice")
+        if not math.isfinite(score):
+            raise ValueError(f"score {score} of index {index}")
+        seen.add(index)
 
 
 def check_echo(batch: Batch, echoes: Iterable[tuple[int, object]]) -> tuple[str, ...]:

@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from helpers.services import SERVICES, Service
-from integration.reliability.cancelling import storms
+from integration.reliability.cancelling import AT_ONCE, storms
 from integration.reliability.fault_server import FaultServer
 from rerankkit import Client
 from rerankkit._library import default_transport
-from rerankkit._pools import MAX_CONNECTIONS
 from soak.measure import Rest
 from soak.run import Soak
 from soak.summary import promises, table
@@ -43,7 +42,9 @@ class Share(click.ParamType):
 @click.option("--faults", type=Share(), default="10%", help="Requests that meet a transient fault.")
 @click.option("--workers", type=click.IntRange(2), default=32, help="Callers at a time: half threads, half asyncio tasks.")
 @click.option("--service", type=click.Choice(["all", *NAMES]), default="all", help="Whom to call.")
-@click.option("--transport", type=click.Choice(["httpx", "httpx2"]), help="The HTTP library.  [default: as installed]")
+@click.option(
+    "--transport", type=click.Choice(["httpx", "httpx2", "aiohttp"]), help="The HTTP library.  [default: as installed]"
+)
 @click.option("--seed", type=int, default=7, help="The same seed draws the same faults.")
 @click.option("--cancellations", type=click.IntRange(1), help="Cancel so many calls at random points instead.")
 def main(
@@ -103,4 +104,4 @@ def cancel(console: Console, services: list[Service], count: int, transport: str
                 asyncio.run(storms(client, stage, share, seed, tell))
     server.stop()
     ended = share * len(services)
-    console.print(f"{ended:,} calls ended before their answer; after each storm, {MAX_CONNECTIONS} at once were answered")
+    console.print(f"{ended:,} calls ended before their answer; after each storm, {AT_ONCE} at once were answered")

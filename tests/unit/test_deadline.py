@@ -128,7 +128,7 @@ def test_a_timeout_is_the_time_left_and_keeps_its_deadline(clock: Clock) -> None
 
 def test_each_read_and_write_gets_what_is_left_at_that_moment(clock: Clock) -> None:
     network = Network()
-    stream = DeadlineStream(network, httpcore.ReadTimeout)  # type: ignore[arg-type]
+    stream = DeadlineStream(network, httpcore)  # type: ignore[arg-type]
     timeout = Timeout.until(Deadline(2))
     assert stream.read(10, timeout) == b"read"
     clock.now += 1.5
@@ -137,14 +137,14 @@ def test_each_read_and_write_gets_what_is_left_at_that_moment(clock: Clock) -> N
     assert network.asked == [("read", 10, 2.0), ("write", b"ab", 0.5), ("read", 10, 0.5)]
     clock.now += 0.5
     for late in (lambda: stream.read(10, timeout), lambda: stream.write(b"ab", timeout)):
-        with pytest.raises(httpcore.ReadTimeout, match="the deadline has passed"):
+        with pytest.raises(httpcore.TimeoutException, match="the deadline has passed"):
             late()
     assert len(network.asked) == 3
 
 
 def test_a_time_of_another_kind_is_passed_on_and_one_too_long_for_a_socket_is_cut() -> None:
     network = Network()
-    stream = DeadlineStream(network, httpcore.ReadTimeout)  # type: ignore[arg-type]
+    stream = DeadlineStream(network, httpcore)  # type: ignore[arg-type]
     for seconds in (None, 0.5, 1e9):
         stream.read(1, seconds)
     stream.read(1)
@@ -159,11 +159,47 @@ def test_a_time_of_another_kind_is_passed_on_and_one_too_long_for_a_socket_is_cu
 def test_a_long_text_is_written_piece_by_piece() -> None:
     network = Network()
     content = bytes(range(256)) * 1_000
-    DeadlineStream(network, httpcore.ReadTimeout).write(content, 5)  # type: ignore[arg-type]
+    DeadlineStream(network, httpcore).write(content, 5)  # type: ignore[arg-type]
     pieces = [asked[1] for asked in network.asked]
     assert b"".join(pieces) == content
     assert [len(piece) for piece in pieces] == [CHUNK, CHUNK, CHUNK, len(content) - 3 * CHUNK]
     assert CHUNK == 65_536
+
+
+class Narrow(socket.socket):
+    """Takes three bytes at a time, and a second of *clock* for each time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.sent: list[tuple[bytes, float | None]] = []
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.sent.append((bytes(data[:3]), self.gettimeout()))
+        self.clock.now += 1
+        return min(3, len(data))
+
+
+def test_a_socket_gets_the_rest_with_what_is_left_of_the_time(clock: Clock) -> None:
+    with Narrow(clock) as narrow:
+        stream = DeadlineStream(Network(), httpcore, narrow)  # type: ignore[arg-type]
+        stream.write(b"abcdefgh", Timeout.until(Deadline(4)))
+        assert narrow.sent == [(b"abc", 4.0), (b"def", 3.0), (b"gh", 2.0)]
+        with pytest.raises(httpcore.WriteTimeout, match="the deadline has passed"):
+            stream.write(b"abcdefgh", Timeout.until(Deadline(2)))
+        assert narrow.sent[3:] == [(b"abc", 2.0), (b"def", 1.0)]
+
+
+@pytest.mark.parametrize(("failure", "told"), [(TimeoutError, httpcore.WriteTimeout), (BrokenPipeError, httpcore.WriteError)])
+def test_a_failed_write_is_told_in_the_words_of_the_library(failure: type[Exception], told: type[Exception]) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, ours:
+        if failure is BrokenPipeError:
+            theirs.close()
+        stream = DeadlineStream(Network(), httpcore, ours)  # type: ignore[arg-type]
+        with pytest.raises(told) as caught:
+            stream.write(bytes(10_000_000), 0.01)
+        assert type(caught.value.__cause__) is failure
 
 
 def test_a_stream_with_tls_keeps_the_deadline_as_well(clock: Clock) -> None:
@@ -171,7 +207,7 @@ def test_a_stream_with_tls_keeps_the_deadline_as_well(clock: Clock) -> None:
     context = ssl.create_default_context()
     timeout = Timeout.until(Deadline(2))
     clock.now += 1
-    stream = DeadlineStream(network, httpcore.ReadTimeout).start_tls(context, "x.test", timeout)  # type: ignore[arg-type]
+    stream = DeadlineStream(network, httpcore).start_tls(context, "x.test", timeout)  # type: ignore[arg-type]
     stream.read(1, timeout)
     assert network.asked == [("start_tls", context, "x.test", 1.0), ("read", 1, 1.0)]
     clock.now += 1
@@ -181,7 +217,7 @@ def test_a_stream_with_tls_keeps_the_deadline_as_well(clock: Clock) -> None:
 
 def test_a_stream_is_otherwise_the_one_it_holds() -> None:
     network = Network()
-    stream = DeadlineStream(network, httpcore.ReadTimeout)  # type: ignore[arg-type]
+    stream = DeadlineStream(network, httpcore)  # type: ignore[arg-type]
     assert stream.get_extra_info("socket") == "the socket"
     stream.close()
     assert network.asked == [("close",)]
@@ -364,7 +400,7 @@ class Prattling(Network):
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_the_head_of_a_reply_is_read_in_small_pieces_and_bounded_and_its_body_is_not(colour: str) -> None:
     streams: dict[str, Any] = {
-        "sync": DeadlineStream(Prattling(), httpcore.ReadTimeout),  # type: ignore[arg-type]
+        "sync": DeadlineStream(Prattling(), httpcore),  # type: ignore[arg-type]
         "async": AsyncStream(Talkative()),  # type: ignore[arg-type]
     }
 
@@ -386,7 +422,7 @@ def test_the_head_of_a_reply_is_read_in_small_pieces_and_bounded_and_its_body_is
 
 
 def test_a_head_may_be_as_long_as_the_limit_and_no_longer() -> None:
-    stream, timeout = DeadlineStream(Prattling(), httpcore.ReadTimeout), Timeout.until(Deadline(5))  # type: ignore[arg-type]
+    stream, timeout = DeadlineStream(Prattling(), httpcore), Timeout.until(Deadline(5))  # type: ignore[arg-type]
     timeout.received = MAX_HEAD_BYTES - 1
     assert stream.read(1, timeout)
     assert timeout.received == MAX_HEAD_BYTES

@@ -31,6 +31,8 @@ DEADLINE = Deadline(86_400)
 class Http:
     """Answers at once, or when *wait* is over."""
 
+    bears_cancellation = False
+
     def __init__(self, wait: Callable[[], Coroutine[Any, Any, Any]] | None = None) -> None:
         self.sent: list[tuple[HttpRequest, Deadline]] = []
         self.wait = wait

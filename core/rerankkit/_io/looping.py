@@ -28,6 +28,8 @@ class Looping:
 
     async def send(self, http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         async with asyncio.timeout(deadline.remaining()):
+            if http.bears_cancellation:
+                return await http.asend(request, deadline)
             return await _cancelled_in_scope(lambda: http.asend(request, deadline))
 
     async def sleep(self, seconds: float) -> None:

@@ -10,6 +10,8 @@ from typing_extensions import TypedDict
 
 from rerankkit import errors
 from rerankkit._checks import (
+    are_rankable,
+    are_texts,
     check_choice,
     check_flag,
     check_header_text,
@@ -149,6 +151,8 @@ class Cohere(KeyedProvider):
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
         """Texts for v2; for v1 texts and objects."""
+        if are_texts(items) and are_rankable(items):
+            return Prepared(dict(enumerate(items)))
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):
@@ -198,7 +202,7 @@ class Cohere(KeyedProvider):
         echoes = ((result["index"], result.get("document")) for result in answer.results if self._echo)
         return Reply(
             scores=scores,
-            spans=dict(_spans(batch, answer.results)),
+            spans=dict(_spans(batch, answer.results)) if b"relevant_spans" in response.content else {},
             usage=Usage(search_units=units.get("search_units"), total_tokens=None if tokens is None else int(tokens)),
             request_id=answer.id,
             warnings=(*check_echo(batch, echoes), *(meta.get("warnings") or ()), *(answer.warnings or ())),

@@ -8,7 +8,16 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from rerankkit._checks import check_choice, check_flag, check_header_text, check_integer, check_model, check_names
+from rerankkit._checks import (
+    are_rankable,
+    are_texts,
+    check_choice,
+    check_flag,
+    check_header_text,
+    check_integer,
+    check_model,
+    check_names,
+)
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import all_blank, as_object, is_empty
@@ -119,6 +128,8 @@ class Pinecone(KeyedProvider):
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
         """Objects with the ranked fields, and with the others where the service is to send them back."""
+        if len(self.rank_fields) == 1 and are_texts(items) and are_rankable(items):
+            return Prepared({index: {self.rank_fields[0]: text} for index, text in enumerate(items)})
         contents: dict[int, Content] = {}
         skipped: dict[int, Skipped] = {}
         for index, item in enumerate(items):

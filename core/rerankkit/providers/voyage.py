@@ -11,7 +11,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from rerankkit import errors
-from rerankkit._checks import check_flag, check_model, is_blank
+from rerankkit._checks import are_rankable, are_texts, check_flag, check_model, is_blank
 from rerankkit._endpoint import Access
 from rerankkit._parsing import Answer, WholeCount, parse
 from rerankkit._rendering import ranked_text
@@ -116,7 +116,9 @@ class Voyage(KeyedProvider):
 
     def prepare(self, items: Sequence[str | Document]) -> Prepared:
         """Texts; one blank text would have the service refuse all."""
-        texts = [ranked_text(index, item, None) for index, item in enumerate(items)]
+        texts = items if are_texts(items) else [ranked_text(index, item, None) for index, item in enumerate(items)]
+        if are_rankable(texts):
+            return Prepared(dict(enumerate(texts)))
         return Prepared(
             contents={index: text for index, text in enumerate(texts) if not is_blank(text)},
             skipped={index: "blank" for index, text in enumerate(texts) if is_blank(text)},

@@ -217,7 +217,7 @@ def unknown_name() -> Iterator[Callable[[], None]]:
 @contextmanager
 def fewer_connections(number: int | None) -> Iterator[None]:
     """Clients that open their pools meanwhile have so many connections at most."""
-    with patch.object(_pools, "MAX_CONNECTIONS", number or _pools.MAX_CONNECTIONS):
+    with patch.dict(_pools.MAX_CONNECTIONS, dict.fromkeys(_pools.MAX_CONNECTIONS, number) if number else {}):
         yield
 
 

@@ -39,7 +39,7 @@ from integration.reliability.echo import (
 from integration.reliability.fault_server import Stage
 from integration.reliability.faults import Later, Status, says_nothing
 from integration.reliability.rows import row
-from integration.reliability.trial import open_sockets
+from integration.reliability.trial import open_sockets, warm
 from rerankkit import Client, DeadlineExceededError, InvalidRequestError, RerankError, _sigv4
 from rerankkit._secret import hidden
 
@@ -441,6 +441,8 @@ def test_a_pickle_holds_no_key_and_no_connection(client: Client) -> None:
 @F6
 def test_a_call_may_be_cancelled_after_any_turn_of_the_loop(client: Client, stage: Stage) -> None:
     stage.sometimes(0.7, PACES)
+
+    warm(client)
 
     async def scenario() -> list[bool]:
         ended = [await cancelled_after_turns(partial(client.arerank, "q", TEXTS), turns) for turns in range(201)]
