@@ -80,6 +80,11 @@ async def build_ssl_context(url: str, name: Transport) -> None:
             executor.shutdown(wait=False)
 
 
+def _context_for(name: Transport, *urls: str) -> ssl.SSLContext:
+    """Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate."""
+    return ssl_context(name) if any(map(_is_encrypted, urls)) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def _is_encrypted(url: str) -> bool:
     return urlsplit(url).scheme == "https"
 
@@ -124,9 +129,7 @@ def _open(url: str, name: Transport, transport: Callable[..., Any]) -> Any:  # n
     limits = library.Limits(max_connections=None, max_keepalive_connections=MOST_KEPT)
     try:
         _ = urlsplit(proxy or "").port  # raises for one that cannot be
-        # Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate.
-        context = ssl_context(name) if _is_encrypted(url) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return transport(verify=context, proxy=proxy, limits=limits)
+        return transport(verify=_context_for(name, url), proxy=proxy, limits=limits)
     except (ValueError, ImportError, library.InvalidURL):
         scheme, host = (proxy or "").partition("://")[0], urlsplit(url).hostname
     raise InvalidRequestError(

@@ -81,9 +81,7 @@ def test_reads_no_certificates_where_there_is_no_tls(monkeypatch: pytest.MonkeyP
 
 
 def test_nobody_is_trusted_where_there_is_no_tls() -> None:
-    opened = _library.open_blocking("http://127.0.0.1:9", _library.default_transport(), lambda: False)
-    context = opened._pool._ssl_context
-    opened.close()
+    context = _library._context_for(_library.default_transport(), "http://127.0.0.1:9")
     assert (context.verify_mode, context.check_hostname, context.get_ca_certs()) == (ssl.CERT_REQUIRED, True, [])
 
 
