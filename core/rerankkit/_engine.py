@@ -225,21 +225,22 @@ def merge(
     scores: dict[int, float] = {}
     spans: dict[int, tuple[Span, ...]] = {}
     for part in scored:
-        indices = part.batch.indices
-        scores.update(zip(map(indices.__getitem__, part.reply.scores), part.reply.scores.values(), strict=True))
-        spans.update((indices[position], value) for position, value in part.reply.spans.items())
+        place = part.batch.indices.__getitem__
+        scores.update(zip(map(place, part.reply.scores), part.reply.scores.values(), strict=True))
+        spans.update(zip(map(place, part.reply.spans), part.reply.spans.values(), strict=True))
     skipped = _skipped(prepared, scores, scored)
     best_first = sorted(sorted(scores), key=scores.__getitem__, reverse=True)  # equal ones stay in the caller's order
     order = [*best_first, *skipped][: request.top_n]
     replies = [part.reply for part in scored]
+    first, *others = [reply.usage for reply in replies] or [Usage()]
     return RerankResponse(
         results=_results(request.documents, order, scores, spans, skipped),
         provider=provider.name,
         model=next((reply.model for reply in replies if reply.model), provider.model),
-        usage=sum((reply.usage for reply in replies), Usage()),
+        usage=sum(others, first),
         request_ids=tuple(reply.request_id for reply in replies if reply.request_id),
         warnings=_warnings(provider, prepared, scored),
-        cost=sum_of_costs(*(cost_of(reply.usage, price_of(reply.model)) for reply in replies)),
+        cost=sum_of_costs(*[cost_of(reply.usage, price_of(reply.model)) for reply in replies]),
     )
 
 
@@ -266,6 +267,8 @@ def _skipped(prepared: Prepared, scores: Mapping[int, float], scored: Sequence[S
     for part in scored:
         if part.batch.top_n is None and len(part.reply.scores) < len(part.batch.indices):
             reasons.update((index, "no_score") for index in part.batch.indices if index not in scores)
+    if not reasons:
+        return {}
     return {index: reasons[index] for index in sorted(reasons, key=lambda index: (SKIPPED_ORDER.index(reasons[index]), index))}
 
 

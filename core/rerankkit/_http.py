@@ -5,11 +5,10 @@ None crosses a fork.  Redirects are never followed: on another host they would c
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from queue import Empty, SimpleQueue
 
 from rerankkit._content import ACCEPTED
 from rerankkit._deadline_stream import Timeout
@@ -95,19 +94,22 @@ write to its connections, and using them would read its answers."""
 
 
 @contextmanager
-def _slot(slots: threading.Semaphore, deadline: Deadline) -> Generator[None]:
+def _slot(slots: SimpleQueue[None], deadline: Deadline) -> Generator[None]:
     """One of *slots*.
 
     Raises:
         TimeoutError: None came free before *deadline*.
     """
-    if not slots.acquire(timeout=deadline.remaining()):
-        raise TimeoutError("no connection came free")
+    try:
+        slots.get(timeout=deadline.remaining())
+    except Empty:
+        raise TimeoutError("no connection came free") from None
     try:
         yield
     finally:
-        slots.release()
+        slots.put(None)
 
 
 def _with_own_headers(request: HttpRequest) -> HttpRequest:
-    return replace(request, headers={**OWN_HEADERS, **request.headers})
+    headers = {**OWN_HEADERS, **request.headers}
+    return HttpRequest(request.url, headers, request.content, request.warnings, request.auth, request.method)

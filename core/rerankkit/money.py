@@ -43,12 +43,15 @@ FREE = Estimate(cost=0.0)
 """Of what sends no request."""
 
 
+_NOTHING = Usage()
+
+
 def cost_of(usage: Usage, price: Price | None) -> float | None:
     """What *usage* costs in dollars (USD): its units times the price of one; 0.0 for nothing at all.
 
     None: there is no price, it is for something that no call consumes, or nobody told how much of it was consumed.
     """
-    if usage == Usage():
+    if usage == _NOTHING:
         return 0.0
     units = None if price is None else counted(usage, price.unit)
     return None if price is None or units is None else units * price.dollars / price.per

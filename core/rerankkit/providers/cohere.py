@@ -199,7 +199,7 @@ class Cohere(KeyedProvider):
         units = meta.get("billed_units") or {}
         tokens = units.get("text_tokens") or units.get("input_tokens")  # which of them v5 models use is not documented
         scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.results))
-        echoes = ((result["index"], result.get("document")) for result in answer.results if self._echo)
+        echoes = ((result["index"], result.get("document")) for result in (answer.results if self._echo else ()))
         return Reply(
             scores=scores,
             spans=dict(_spans(batch, answer.results)) if b"relevant_spans" in response.content else {},

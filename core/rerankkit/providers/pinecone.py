@@ -170,7 +170,7 @@ class Pinecone(KeyedProvider):
         """The scores."""
         answer = parse(_PineconeAnswer, response.content)
         scores = check_results(batch, ((result["index"], result["score"]) for result in answer.data))
-        echoes = ((result["index"], result.get("document")) for result in answer.data if self._echo)
+        echoes = ((result["index"], result.get("document")) for result in (answer.data if self._echo else ()))
         return Reply(
             scores=scores,
             model=answer.model,

@@ -152,7 +152,7 @@ class Voyage(KeyedProvider):
         answer = parse(_VoyageAnswer, response.content)
         warning = response.headers.get("x-api-warning")
         scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.data))
-        echoes = ((result["index"], result.get("document")) for result in answer.data if self._echo)
+        echoes = ((result["index"], result.get("document")) for result in (answer.data if self._echo else ()))
         return Reply(
             scores=scores,
             model=answer.model,
