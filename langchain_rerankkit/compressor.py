@@ -5,10 +5,10 @@ Documents keep their class, id and metadata; copies carry the score, and the cal
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import Callbacks
@@ -160,7 +160,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         reranker = self._reranker()
         run = _runs.start(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
         try:
-            response = reranker.rerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            response = reranker.rerank(query, self._candidates(reranker, documents), top_n=top_n, timeout=self.timeout)
             found = self._answered(documents, response)
         except BaseException as error:
             _runs.fail(run, error)
@@ -177,7 +177,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         reranker = self._reranker()
         run = await _runs.astart(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
         try:
-            response = await reranker.arerank(query, self._candidates(documents), top_n=top_n, timeout=self.timeout)
+            response = await reranker.arerank(query, self._candidates(reranker, documents), top_n=top_n, timeout=self.timeout)
             found = self._answered(documents, response)
         except BaseException as error:
             await _runs.afail(run, error)
@@ -197,21 +197,16 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         stale = {self.status_key, self.spans_key} if self.tells_spans(response) else {self.status_key}
         return [self._marked(documents[result.index], result, status, stale) for result in self.kept(response)]
 
-    def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
-        for index, document in enumerate(documents):
-            if not isinstance(document, Document):
-                module, name = type(document).__module__.partition(".")[0], type(document).__name__
-                kind = name if module == "builtins" else f"{module}'s {name}"
-                raise rerankkit.InvalidRequestError(
-                    f"documents[{index}] must be a LangChain Document, got {kind}: wrap it in one"
-                )
+    def _candidates(self, reranker: rerankkit.Reranker, documents: Sequence[Document]) -> Sequence[str | rerankkit.Document]:
+        if set(map(type, documents)) != {Document}:
+            _check_documents(documents)
         texts = [document.page_content for document in documents]
-        metadata = [document.metadata for document in documents]
-        return self.candidates(texts, metadata, itertools.starmap(self._first_stage_score, enumerate(documents)))
+        metadata = (document.metadata for document in documents)
+        has_scores = self.first_stage_score_key is not None
+        scores = [self._first_stage_score(*each) for each in enumerate(documents)] if has_scores else repeat(None)
+        return self.candidates(reranker, texts, metadata, scores)
 
     def _first_stage_score(self, index: int, document: Document) -> float | None:
-        if self.first_stage_score_key is None:
-            return None
         score: Any = document.metadata.get(self.first_stage_score_key)
         try:
             return None if score is None else float(score)
@@ -236,6 +231,14 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         metadata[self.spans_key] = _spans.offsets(result.spans)
         text = _spans.cut(document.page_content, result.spans) if self.cut_to_spans else document.page_content
         return document.model_copy(update={"page_content": text, "metadata": metadata})
+
+
+def _check_documents(documents: Sequence[object]) -> None:
+    for index, document in enumerate(documents):
+        if not isinstance(document, Document):
+            module, name = type(document).__module__.partition(".")[0], type(document).__name__
+            kind = name if module == "builtins" else f"{module}'s {name}"
+            raise rerankkit.InvalidRequestError(f"documents[{index}] must be a LangChain Document, got {kind}: wrap it in one")
 
 
 def _parts(given: RerankInput) -> tuple[str, Sequence[Document]]:

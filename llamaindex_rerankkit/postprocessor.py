@@ -55,10 +55,10 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         query, nodes = _checked(query_bundle), list(nodes)
-        candidates = self._candidates(nodes)
         if not nodes:
             return []
         reranker = self._reranker()
+        candidates = self._candidates(reranker, nodes)
         with self._reported(reranker, query, nodes) as report:
             response = reranker.rerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
             return self._found(nodes, response, report)
@@ -68,21 +68,22 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query, nodes = _checked(query_bundle), list(nodes)
-        candidates = self._candidates(nodes)
         if not nodes:
             return []
         reranker = self._reranker()
+        candidates = self._candidates(reranker, nodes)
         with self._reported(reranker, query, nodes) as report:
             response = await reranker.arerank(query.query_str, candidates, top_n=self.top_n, timeout=self.timeout)
             return self._found(nodes, response, report)
 
-    def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[str | rerankkit.Document]:
+    def _candidates(self, reranker: rerankkit.Reranker, nodes: Sequence[NodeWithScore]) -> Sequence[str | rerankkit.Document]:
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
-        for index, node in enumerate(nodes):
-            self._check(index, node)
+        if set(map(type, nodes)) != {NodeWithScore}:
+            for index, node in enumerate(nodes):
+                self._check(index, node)
         mode = self.metadata_mode
         texts = [node.node.get_content(metadata_mode=mode) for node in nodes]
-        return self.candidates(texts, (node.node.metadata for node in nodes), [node.score for node in nodes])
+        return self.candidates(reranker, texts, (node.node.metadata for node in nodes), [node.score for node in nodes])
 
     def _check(self, index: int, node: object) -> None:
         kind = type(node).__name__

@@ -171,6 +171,7 @@ class Provider(Described, Service):
     Attributes:
         pointwise: Whether each document is scored on its own, so that batches merge exactly.
         takes_top_n: Whether the service itself cuts its answer.
+        takes_scores: Whether `prepare` looks at first-stage scores (`Document.score`); adapters then bring them along.
         models: What is known of the service's models, by name.
         units: What its replies count of a call, which a price may be for.
         conventional_name: What OpenTelemetry's conventions call it, or their way would; empty: as `name`.
@@ -178,6 +179,7 @@ class Provider(Described, Service):
 
     pointwise: ClassVar[bool] = True
     takes_top_n: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
     models: ClassVar[Mapping[str, Model]] = {}
     units: ClassVar[Sequence[str]] = ()
     conventional_name: ClassVar[str] = ""

@@ -86,6 +86,7 @@ class Cohere(KeyedProvider):
     """
 
     name = "cohere"
+    takes_scores = False
     models = MODELS
     units = ("search unit", "token")
     default_limits = _SHORT

@@ -89,6 +89,7 @@ class Pinecone(KeyedProvider):
     """
 
     name = "pinecone"
+    takes_scores = False
     models = MODELS
     units = ("rerank unit",)
     default_limits = Limits(100)

@@ -76,6 +76,7 @@ class Voyage(KeyedProvider):
     """
 
     name = "voyage"
+    takes_scores = False
     models = MODELS
     units = ("token",)
     conventional_name = "voyageai"

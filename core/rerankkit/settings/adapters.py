@@ -13,7 +13,10 @@ from pydantic import (
     model_validator,
 )
 
+from rerankkit._watching import WATCH
+from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
+from rerankkit.reranker import Reranker
 from rerankkit.types import D, Document, RankedDocument, RerankResponse
 
 
@@ -43,13 +46,15 @@ class AdapterSettings(Settings):
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     def candidates(
-        self, texts: Iterable[str], metadata: Iterable[Mapping[Any, Any]], scores: Iterable[float | None]
-    ) -> list[str | Document]:
+        self, reranker: Reranker, texts: list[str], metadata: Iterable[Mapping[Any, Any]], scores: Iterable[float | None]
+    ) -> Sequence[str | Document]:
         """What is ranked of a framework's documents: their texts, and what of their metadata was asked for."""
         if self.title_key is None and not self._field_names():
-            pairs = zip(texts, scores, strict=True)
+            if not _needs_scores(reranker):
+                return texts
+            pairs = zip(texts, scores, strict=False)  # scores may be without end
             return [text if score is None else Document(text=text, score=score) for text, score in pairs]
-        return [self._candidate(*parts) for parts in zip(texts, metadata, scores, strict=True)]
+        return [self._candidate(*parts) for parts in zip(texts, metadata, scores, strict=False)]
 
     def _candidate(self, text: str, metadata: Mapping[Any, Any], score: float | None) -> str | Document:
         names = self._field_names()
@@ -96,3 +101,8 @@ class AdapterSettings(Settings):
             for result in response.results
             if result.relevance_score is not None and result.relevance_score >= self.min_score
         ]
+
+
+def _needs_scores(reranker: Reranker) -> bool:
+    """Whether somebody looks at first-stage scores: of most clients it is known that nobody does, unless they are watched."""
+    return WATCH.begin is not None or not isinstance(reranker, Client) or reranker.provider.takes_scores

@@ -78,9 +78,10 @@ class ServiceSettings(RankingSettings, Closing):
     def client(self) -> Client:
         """The client for these settings; another one once they have changed."""
         values = _values_of(self.provider)(vars(self))
-        if self._client is None or self._client[0] != values:
-            self._client = (copy.deepcopy(values), self._new_client())
-        return self._client[1]
+        made = self._client
+        if made is None or made[0] != values:
+            made = self._client = (copy.deepcopy(values), self._new_client())
+        return made[1]
 
     def _new_client(self) -> Client:
         provider_class = providers.load(self.provider)
