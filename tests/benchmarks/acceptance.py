@@ -160,6 +160,9 @@ def _faults(found: Results) -> Iterator[Line]:
 def _memory(found: Results) -> Iterator[Line]:
     for name in map(found.usual, FASTEST):
         yield Line(7, f"memory: peak / body of {name}", found.ratio("memory", (name, "peak"), (name, "body")), 2.4)
+        yield Line(
+            7, f"memory: left after one call / body of {name}", found.ratio("memory", (name, "left"), (name, "body")), 0.05
+        )
         retained = found.figure("memory", name, "retained")
-        # five calls' worth: what Python keeps for itself, such as interned names, is no document
-        yield Line(7, f"memory: left after 5 calls of {name}", None if retained is None else retained / 1e3, 10, "kB")
+        # what Python keeps for itself, such as interned names, is no document
+        yield Line(7, f"memory: left by 5 more calls of {name}", None if retained is None else retained / 1e3, 10, "kB")

@@ -18,7 +18,7 @@ from benchmarks.contestants import contestants
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.contestants.own import default_transport
 from benchmarks.runner import Runner
-from benchmarks.scale import FULL, QUICK, Scale
+from benchmarks.scale import FULL, QUICK
 from benchmarks.scenarios import SCENARIOS
 
 KINDS = {"floors": "floor", "ours": "ours", "peers": "peer"}
@@ -43,13 +43,11 @@ class Progress:
         self.told = scenario
 
 
-def chosen(names: Sequence[str], scale: Scale, pythons: Mapping[str, str]) -> dict[str, type[Contestant]]:
-    """The contestants that are named, or all that take part in a run of this scale and are installed."""
+def chosen(names: Sequence[str], pythons: Mapping[str, str]) -> dict[str, type[Contestant]]:
+    """The contestants that are named, or all that are installed."""
     known = contestants()
     if not names:
-        return {
-            name: one for name, one in known.items() if (scale.everyone or one.quick) and (name in pythons or not missing(one))
-        }
+        return {name: one for name, one in known.items() if name in pythons or not missing(one)}
     found: dict[str, type[Contestant]] = {}
     for name in names:
         of_name = {
@@ -133,7 +131,7 @@ def main(
     python -m tests.benchmarks --quick
     python -m tests.benchmarks --scenario burst --contestant core --contestant floors
     python -m tests.benchmarks --write docs/performance.md
-    """  # noqa: D301 -- click's mark for lines to be kept
+    """
     if list_only:
         click.echo(listed())
         return
@@ -143,7 +141,8 @@ def main(
         scale = QUICK if quick else FULL
         scale = replace(scale, rounds=rounds, cold_rounds=rounds) if rounds else scale
         by_name = parsed_pythons(pythons)
-        with Runner(chosen(names, scale, by_name), scale, by_name, Progress()) as runner:
+        scale = replace(scale, everyone=scale.everyone or bool(names))
+        with Runner(chosen(names, by_name), scale, by_name, Progress()) as runner:
             results = runner.run(scenarios or [*SCENARIOS])
     if json_path:
         json_path.write_text(json.dumps(results, indent=1), "utf-8")

@@ -7,22 +7,23 @@ import random
 import zlib
 from collections.abc import Sequence
 
-WORDS = (
-    "the ferry leaves from old harbour at nine and five every day but first of January tickets are sold on board children "
-    "under twelve travel free bicycles cost extra when weather is bad crossing takes longer islands have one café open"
-).split()
+WORDS = """
+the ferry leaves from old harbour at nine and five every day but first of January tickets are sold on board children
+under twelve travel free bicycles cost extra when weather is bad crossing takes longer islands have one inn open
+"""
+FOREIGN = "the café – the ferry’s – "  # one text in five has what is neither ASCII nor Latin-1
 STOCK = 1 << 17  # characters from which texts are cut
 STEP = 977  # a prime: texts begin at different places
 
 
 @functools.cache
 def _stock() -> str:
-    draw = random.Random(7)
+    draw, words = random.Random(7), WORDS.split()
     sentences: list[str] = []
     length = 0
     while length < STOCK:
-        words = draw.choices(WORDS, k=draw.randint(5, 17))
-        sentence = " ".join(words).capitalize() + draw.choice((". ", "? ", ".\n", '." '))  # with what JSON has to escape
+        chosen = draw.choices(words, k=draw.randint(5, 17))
+        sentence = " ".join(chosen).capitalize() + draw.choice((". ", "? ", ".\n", '." '))  # with what JSON has to escape
         sentences.append(sentence)
         length += len(sentence)
     return "".join(sentences) * 2
@@ -32,7 +33,13 @@ def _stock() -> str:
 def texts(count: int, size: int) -> Sequence[str]:
     """*count* different texts of *size* characters; the same ones each time."""
     stock = _stock()
-    return [f"{number:06} {stock[(place := number * STEP % STOCK) : place + size - 7]}" for number in range(count)]
+    return [_text(stock, number, size) for number in range(count)]
+
+
+def _text(stock: str, number: int, size: int) -> str:
+    head = f"{number:06} {FOREIGN if number % 5 == 0 else ''}"
+    place = number * STEP % STOCK
+    return (head + stock[place : place + size])[:size]
 
 
 def query(number: int) -> str:

@@ -28,12 +28,13 @@ def main() -> None:
 
 def memory() -> int:
     """Bytes that are resident."""
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status") as file:  # noqa: PTH123 -- pathlib would be one more import before the clock
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS:"))
 
 
 def calls(kind, url):
     import asyncio
+    from itertools import pairwise
 
     from benchmarks.corpus import query, texts
 
@@ -52,5 +53,5 @@ def calls(kind, url):
             moments.append(time.perf_counter())
         assert len(contestant.pairs(answer)) >= 10, answer
         runner.run(contestant.aclose())
-    made, _, first, second = (after - before for before, after in zip(moments, moments[1:]))
+    made, _, first, second = (after - before for before, after in pairwise(moments))
     return {"construct": made, "first": first, "second": second}

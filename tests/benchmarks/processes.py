@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from benchmarks.contestants.contestant import Contestant
 
 TESTS = Path(__file__).parents[1]
 QUIET = {"LANGSMITH_TRACING": "false", "HF_HUB_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # no calls home
+LONGEST = 300.0  # seconds for one order; who takes longer hangs
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -68,7 +70,7 @@ class Process:
 
     def __init__(self, contestant: type[Contestant], python: str = sys.executable) -> None:
         self.contestant = contestant
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed with the process
         self.process = subprocess.Popen(
             [python, "-P", "-c", run("worker"), contestant.module, contestant.name, cores()[0]],
             stdin=subprocess.PIPE,
@@ -89,7 +91,10 @@ class Process:
         assert self.process.stdout
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"order": order, **options}) + "\n")
+        hangs = threading.Timer(LONGEST, self.process.kill)
+        hangs.start()
         line = self.process.stdout.readline()
+        hangs.cancel()
         if not line:
             self.errors.seek(0)
             raise WorkerError(f"its process ended: {self.errors.read().strip()[-300:] or 'no word'}")

@@ -61,7 +61,7 @@ class Runner(AbstractContextManager["Runner"]):
     def scenario(self, scenario: Scenario) -> dict[str, Any]:
         """The figures of each contestant, and the samples they are medians of."""
         started = time.monotonic()
-        names = [name for name, one in self.contestants.items() if scenario.takes(one)]
+        names = [name for name, one in self.contestants.items() if scenario.takes(one, self.scale)]
         if not scenario.fresh:
             self.progress(scenario.name, "starting")
             names = self._started(names)

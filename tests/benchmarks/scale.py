@@ -15,8 +15,7 @@ class Scale:
         patience: After so many seconds of a scenario a peer takes no further turn in it.
         sync: Calls of a turn, by the number of documents.
         growth: Numbers of documents.
-        both: Peers are called in both colours where they can be.
-        everyone: Contestants take part that are not in a quick run.
+        everyone: Also who is not in a quick run, and each in both colours where it can be.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Scale:
     tail: int = 400  # calls
     duplicates: int = 200  # calls
     memory: tuple[int, int] = (1_000, 10_000)  # documents, characters
-    both: bool = True
     everyone: bool = True
 
 
@@ -56,6 +54,5 @@ QUICK = Scale(
     cold_rounds=3,
     tail=150,
     duplicates=100,
-    both=False,
     everyone=False,
 )

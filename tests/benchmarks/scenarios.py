@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,9 +11,8 @@ from typing import Any, ClassVar
 from benchmarks.behaviour import Behaviour, ideal
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.processes import Process, Service, cold
+from benchmarks.samples import Sample, medians, quietest
 from benchmarks.scale import Scale
-
-Sample = dict[str, Any]
 
 
 @dataclass
@@ -43,7 +41,7 @@ class Turn:
         """In which it is called; a thread's async call is the blocking one again."""
         one = self.contestant
         found = [name for name, can in (("sync", one.blocking), ("async", one.native)) if can]
-        return found if self.scale.both or one.name.startswith("core") or one.kind == "floor" else found[-1:]
+        return found if self.scale.everyone or one.name.startswith("core[") else found[-1:]
 
 
 class Scenario:
@@ -53,6 +51,7 @@ class Scenario:
         title: A sentence for tables.
         together: Contestants that have their turns at the same time, where most of it is waiting.
         fresh: Each turn is a process of its own.
+        effort: That a contestant may take to be in a quick run of it.
         kinds: Who takes part.
     """
 
@@ -60,15 +59,17 @@ class Scenario:
     title: ClassVar[str]
     together: ClassVar[int] = 1
     fresh: ClassVar[bool] = False
+    effort: ClassVar[int] = 0
     kinds: ClassVar[frozenset[str]] = frozenset({"floor", "ours", "peer"})
 
     def rounds(self, scale: Scale) -> int:
         return scale.rounds
 
-    def takes(self, contestant: type[Contestant]) -> bool:
-        if contestant.scenarios is not None:
-            return self.name in contestant.scenarios
-        return contestant.kind in self.kinds
+    def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
+        if contestant.scenarios is not None and self.name not in contestant.scenarios:
+            return False
+        known = contestant.scenarios is not None or contestant.kind in self.kinds
+        return known and (scale.everyone or contestant.effort <= self.effort)
 
     def turn(self, turn: Turn) -> Sample:
         raise NotImplementedError
@@ -79,10 +80,11 @@ class Scenario:
 
 class Sync(Scenario):
     name = "sync"
+    effort = 1
     title = "one blocking call after the other over a kept connection, to a service that answers at once"
 
-    def takes(self, contestant: type[Contestant]) -> bool:
-        return super().takes(contestant) and contestant.blocking
+    def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
+        return super().takes(contestant, scale) and contestant.blocking
 
     def turn(self, turn: Turn) -> Sample:
         turn.behave()
@@ -101,10 +103,14 @@ class Sync(Scenario):
 
 class Burst(Scenario):
     name = "burst"
+    effort = 1
     title = "calls all at once in one event loop, to a service that takes 50 ms"
 
-    def takes(self, contestant: type[Contestant]) -> bool:
-        return super().takes(contestant) and contestant.native is not None
+    def rounds(self, scale: Scale) -> int:
+        return scale.rounds if scale.everyone else min(3, scale.rounds)
+
+    def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
+        return super().takes(contestant, scale) and contestant.native is not None
 
     def turn(self, turn: Turn) -> Sample:
         calls, count = turn.scale.burst
@@ -126,7 +132,7 @@ class OverLimit(Scenario):
     title = "one call of 3,000 documents to a service that takes 0.5 ms for each, and refuses more than it documents"
 
     def rounds(self, scale: Scale) -> int:
-        return min(3, scale.rounds)
+        return min(3 if scale.everyone else 2, scale.rounds)
 
     def turn(self, turn: Turn) -> Sample:
         return {colour: self._call(turn, blocking=colour == "sync") for colour in self._colours(turn)}
@@ -162,7 +168,7 @@ class Cold(Scenario):
 class Stream(Scenario):
     """Calls at a fixed number of callers."""
 
-    together = 3
+    together = 4
     calls_at_a_time: ClassVar[int]
     documents: ClassVar[int] = 20
     same: ClassVar[bool] = False
@@ -214,7 +220,7 @@ class Tail(Stream):
     kinds = frozenset({"ours", "peer"})
 
     def rounds(self, scale: Scale) -> int:
-        return 1 if scale.name == "quick" else min(3, scale.rounds)
+        return min(3, scale.rounds) if scale.everyone else 1
 
     def calls(self, scale: Scale) -> int:
         return scale.tail
@@ -232,7 +238,7 @@ class Duplicates(Stream):
     kinds = frozenset({"ours", "peer"})
 
     def rounds(self, scale: Scale) -> int:
-        return 1 if scale.name == "quick" else min(3, scale.rounds)
+        return min(3, scale.rounds) if scale.everyone else 1
 
     def calls(self, scale: Scale) -> int:
         return scale.duplicates
@@ -248,10 +254,10 @@ class Memory(Scenario):
     fresh = True
 
     def rounds(self, scale: Scale) -> int:
-        return 1 if scale.name == "quick" else min(3, scale.rounds)
+        return min(3, scale.rounds) if scale.everyone else 1
 
-    def takes(self, contestant: type[Contestant]) -> bool:
-        return super().takes(contestant) and contestant.blocking
+    def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
+        return super().takes(contestant, scale) and contestant.blocking
 
     def turn(self, turn: Turn) -> Sample:
         count, size = turn.scale.memory
@@ -263,10 +269,10 @@ class Growth(Scenario):
     title = "what a blocking call takes as the list grows, documents of 1 kB, to a service that answers at once"
 
     def rounds(self, scale: Scale) -> int:
-        return min(3, scale.rounds)
+        return min(3, scale.rounds) if scale.everyone else 1
 
-    def takes(self, contestant: type[Contestant]) -> bool:
-        return super().takes(contestant) and contestant.blocking
+    def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
+        return super().takes(contestant, scale) and contestant.blocking
 
     def turn(self, turn: Turn) -> Sample:
         turn.behave()
@@ -282,28 +288,3 @@ class Growth(Scenario):
 SCENARIOS: Mapping[str, Scenario] = {
     one.name: one for one in (Sync(), Burst(), OverLimit(), Cold(), Faults(), Tail(), Duplicates(), Memory(), Growth())
 }
-
-
-def quietest(samples: Sequence[Sample], key: str) -> list[Sample]:
-    """The third of the rounds that was the fastest: in the others something else was at work on the machine."""
-    return sorted(samples, key=lambda sample: sample[key])[: -(-len(samples) // 3)]
-
-
-def medians(samples: Sequence[Any]) -> Any:
-    """Of each figure, over the rounds; what failed is added up."""
-    first = samples[0]
-    if isinstance(first, Mapping):
-        return {
-            name: added([sample[name] for sample in samples])
-            if name == "failures"
-            else medians([sample[name] for sample in samples])
-            for name in first
-        }
-    return statistics.median(samples)
-
-
-def added(failures: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for one in failures:
-        total.update(one)
-    return dict(total)

@@ -123,12 +123,15 @@ def stream(contestants: Contestants) -> str:
 
 
 def memory(contestants: Contestants) -> str:
-    head = ("one call of 10 MB", "peak, MB", "x body", "left after five calls, kB")
+    head = ("one call of 10 MB", "peak, MB", "x body", "left, MB", "left by five more, kB")
     found = sorted(figures(contestants).items(), key=lambda pair: pair[1]["peak"])
     rows = [
-        (name, f"{one['peak'] / 1e6:.1f}", times(one["peak"], one["body"]), f"{one['retained'] / 1e3:.1f}")
+        (
+            name, f"{one['peak'] / 1e6:.1f}", times(one["peak"], one["body"]), f"{one['left'] / 1e6:.1f}",
+            f"{one['retained'] / 1e3:.1f}",
+        )
         for name, one in found
-    ]
+    ]  # fmt: skip
     return table(head, rows)
 
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants import find
@@ -25,11 +26,11 @@ from benchmarks.contestants.contestant import TOP_N, Contestant
 from benchmarks.corpus import best, query, texts
 
 BEAT = 0.005  # seconds between two looks at the event loop
-STATUS = "/proc/self/status"
+STATUS = Path("/proc/self/status")
 ELSEWHERE = 1_000_000  # numbers of queries that only warm up
 
 
-class Wrong(Exception):
+class WrongAnswerError(Exception):
     """An answer that is not right."""
 
 
@@ -39,9 +40,9 @@ def check(contestant: Contestant, answer: Any, number: int, count: int, size: in
         return
     right = best(query(number), count, size, TOP_N)
     if [index for index, _ in found[:TOP_N]] != [index for index, _ in right]:
-        raise Wrong(f"another order than the service's: {found[:3]}, not {right[:3]}")
+        raise WrongAnswerError(f"another order than the service's: {found[:3]}, not {right[:3]}")
     if any(abs(given - score) > 1e-6 for (_, given), (_, score) in zip(found, right, strict=False)):
-        raise Wrong(f"other scores than the service's: {found[:3]}, not {right[:3]}")
+        raise WrongAnswerError(f"other scores than the service's: {found[:3]}, not {right[:3]}")
 
 
 async def beats(gaps: list[float]) -> None:
@@ -208,17 +209,16 @@ class Worker:
         found: Counter[str] = Counter()
         for number, answer in answers:
             try:
-                if isinstance(answer, BaseException):
-                    raise answer
                 check(self.contestant, answer, number, count, size)
             except Exception as error:  # noqa: BLE001 -- counted
-                found[f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"] += 1
+                kind = type(answer if isinstance(answer, BaseException) else error)
+                found[f"{kind.__module__.partition('.')[0]}.{kind.__name__}"] += 1
         return dict(found)
 
     def memory(self, count: int, size: int) -> dict[str, Any]:
-        """Bytes: of the texts, at most in use beyond what was before the call, and left of it afterwards.
+        """Bytes: of the texts, at most in use beyond what was before the call, left of it, and left by five more.
 
-        The first by the kernel's count of this process, the last by Python's allocator, over five further calls.
+        The last by Python's allocator, the others by the kernel's count of this process.
         """
         assert self.contestant is not None
         check(self.contestant, self.contestant.rerank(query(0), self.documents(10, 1_000)), 0, 10, 1_000)
@@ -226,13 +226,14 @@ class Worker:
         body = sum(len(text.encode()) for text in texts(count, size))
         _give_back()
         before = _resident("VmRSS")
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
+        Path("/proc/self/clear_refs").write_text("5")
         answer = self.contestant.rerank(query(0), documents)
         peak = _resident("VmHWM") - before
         check(self.contestant, answer, 0, count, size)
         del answer
-        return {"body": body, "peak": peak, "retained": self._retained(documents)}
+        _give_back()
+        left = _resident("VmRSS") - before
+        return {"body": body, "peak": peak, "left": left, "retained": self._retained(documents)}
 
     def _retained(self, documents: Any) -> int:
         assert self.contestant is not None
@@ -256,8 +257,7 @@ def _give_back() -> None:
 
 
 def _resident(name: str) -> int:
-    with open(STATUS) as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(f"{name}:"))
+    return next(int(line.split()[1]) * 1024 for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
 
 
 def obey(worker: Worker, line: str) -> dict[str, Any]:
@@ -279,4 +279,4 @@ def main() -> None:
     worker = Worker(find(module, name))
     for line in sys.stdin:
         told.write(json.dumps(obey(worker, line)) + "\n")
-    os._exit(0)  # noqa: SLF001 -- some libraries' threads would not let it end
+    os._exit(0)  # some libraries' threads would not let it end

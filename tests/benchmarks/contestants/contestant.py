@@ -23,7 +23,7 @@ class Contestant:
         framework: What is imported before, and not counted as its own.
         blocking: It has a blocking call.
         native: Its async call is one, and no thread's; None: it has none.
-        quick: It takes part where nobody is named.
+        effort: Where nobody is named: 0 takes part in whatever is run, 1 not in what takes long of a quick run, 2 in none.
         scenarios: Takes part in these alone; None: in all.
     """
 
@@ -35,7 +35,7 @@ class Contestant:
     framework: ClassVar[str] = "pass"
     blocking: ClassVar[bool] = True
     native: ClassVar[bool | None] = True
-    quick: ClassVar[bool] = True
+    effort: ClassVar[int] = 1
     scenarios: ClassVar[frozenset[str] | None] = None
     module: ClassVar[str] = ""
 

@@ -111,6 +111,7 @@ class Httpx(Floor):
     """``Client.post`` with the ready body, as most SDKs use it."""
 
     name = "httpx"
+    effort = 0
     packages = ("httpx",)
     imports = "import httpx"
     library = "httpx"
@@ -140,7 +141,7 @@ class HttpxUnlimited(Httpx):
 
     name = "httpx, no limits"
     most = None
-    quick = False
+    effort = 2
     scenarios = frozenset({"burst"})
 
 

@@ -160,12 +160,12 @@ class LlamaIndexTexts(LlamaIndex):
 
 def over(base: type[Core], short: str, transport: str) -> type[Core]:
     """*base* over that library: ``core[httpx2]``."""
-    quick = base is Core or transport != "httpx" or transport == default_transport()
-    return type(base.__name__, (base,), {"name": f"{short}[{transport}]", "transport": transport, "quick": quick})
+    effort = 0 if transport == default_transport() else 1 if base is Core or transport != "httpx" else 2
+    return type(base.__name__, (base,), {"name": f"{short}[{transport}]", "transport": transport, "effort": effort})
 
 
 for one in (SixAttempts, HedgedCore, CachedCore, LlamaIndexTexts):
-    one.transport = default_transport()
+    one.transport, one.effort = default_transport(), 0
 
 CONTESTANTS = [
     *(

@@ -9,6 +9,7 @@ from benchmarks.contestants.contestant import KEY, TOP_N, Contestant
 
 class Cohere(Contestant):
     name = "cohere SDK"
+    effort = 0
     packages = ("cohere",)
     imports = "import cohere"
 
@@ -30,6 +31,7 @@ class Cohere(Contestant):
 
 class Voyage(Contestant):
     name = "voyage SDK"
+    effort = 0
     protocol = "voyage"
     packages = ("voyageai",)
     imports = "import voyageai"
@@ -52,6 +54,7 @@ class Voyage(Contestant):
 
 class Pinecone(Contestant):
     name = "pinecone SDK"
+    effort = 0
     protocol = "pinecone"
     packages = ("pinecone",)
     imports = "from pinecone import AsyncPinecone, Pinecone"
