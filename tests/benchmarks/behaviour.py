@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 Fate = Literal["ok", "slow", "429", "503", "reset"]
@@ -55,10 +56,11 @@ def ideal(behaviour: Behaviour, calls: int, at_a_time: int, draws: int = 200) ->
 
     Who meets which fault depends on who comes first, and the last wait may stand alone: the median of *draws* courses.
     """
-    return statistics.median(_course(behaviour, calls, at_a_time, random.Random(draw)) for draw in range(draws))
+    fates = cache(behaviour.fate)
+    return statistics.median(_course(behaviour, fates, calls, at_a_time, random.Random(draw)) for draw in range(draws))
 
 
-def _course(behaviour: Behaviour, calls: int, at_a_time: int, draw: random.Random) -> float:
+def _course(behaviour: Behaviour, fates: Callable[[int], Fate], calls: int, at_a_time: int, draw: random.Random) -> float:
     waits = {"ok": behaviour.latency, "slow": behaviour.slow, "429": behaviour.retry_after, "503": 0.0, "reset": 0.0}
     callers = [
         draw.random() * 1e-3 for _ in range(min(calls, at_a_time))
@@ -67,7 +69,7 @@ def _course(behaviour: Behaviour, calls: int, at_a_time: int, draw: random.Rando
     ended = 0.0
     while callers:
         now = heapq.heappop(callers)
-        fate = behaviour.fate(number)
+        fate = fates(number)
         number += 1
         until = now + waits[fate] + draw.random() * 1e-3
         if fate in ("ok", "slow"):

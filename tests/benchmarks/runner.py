@@ -67,9 +67,9 @@ class Runner(AbstractContextManager["Runner"]):
             names = self._started(names)
         samples: dict[str, list[Any]] = {name: [] for name in names}
         spent = dict.fromkeys(names, 0.0)
-        for number, together in self._turns(scenario, names):
-            going = [name for name in together if name in samples and not self._enough(name, spent[name])]
-            for name, sample, seconds in self._at_once(scenario, going, number):
+        for number, order in self._rounds(scenario, names):
+            going = [name for name in order if name in samples and not self._enough(name, spent[name])]
+            for name, sample, seconds in self._round(scenario, going, number):
                 spent[name] += seconds
                 if sample is None:
                     del samples[name]
@@ -79,28 +79,25 @@ class Runner(AbstractContextManager["Runner"]):
         self.progress(scenario.name, "")
         return {"title": scenario.title, "seconds": time.monotonic() - started, "contestants": figures}
 
-    def _turns(self, scenario: Scenario, names: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    def _rounds(self, scenario: Scenario, names: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         draw = random.Random(7)
-        rounds = scenario.rounds(self.scale)
-        for number in range(rounds):
-            order = draw.sample(names, len(names))
-            for place in range(0, len(order), scenario.together):
-                together = order[place : place + scenario.together]
-                self.progress(scenario.name, f"round {number + 1} of {rounds}: {', '.join(together)}")
-                yield number, together
+        for number in range(scenario.rounds(self.scale)):
+            yield number, draw.sample(names, len(names))
 
     def _enough(self, name: str, spent: float) -> bool:
         return spent > self.scale.patience and self.contestants[name].kind == "peer"
 
-    def _at_once(self, scenario: Scenario, names: Sequence[str], number: int) -> Iterable[tuple[str, Any, float]]:
-        if len(names) == 1:
-            return [self._turn(scenario, names[0], number)]
-        with ThreadPoolExecutor(max(1, len(names))) as executor:
+    def _round(self, scenario: Scenario, names: Sequence[str], number: int) -> Iterable[tuple[str, Any, float]]:
+        """One after the other, or as many at a time as the scenario allows."""
+        if scenario.together == 1:
+            return [self._turn(scenario, name, number) for name in names]
+        with ThreadPoolExecutor(scenario.together) as executor:
             return list(executor.map(lambda name: self._turn(scenario, name, number), names))
 
     def _turn(self, scenario: Scenario, name: str, number: int) -> tuple[str, Any, float]:
         """The contestant's name, its sample, None if it failed, and the seconds that it took."""
         started = time.monotonic()
+        self.progress(scenario.name, f"round {number + 1} of {scenario.rounds(self.scale)}: {name}")
         try:
             return name, self._sample(scenario, name, number), time.monotonic() - started
         except WorkerError as error:

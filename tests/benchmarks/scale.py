@@ -47,9 +47,9 @@ FULL = Scale(
 )
 QUICK = Scale(
     name="quick",
-    rounds=5,
+    rounds=9,
     patience=1.0,
-    sync={10: 40, 100: 25, 1_000: 6},
+    sync={10: 20, 100: 15, 1_000: 5},
     growth=(1, 10, 100, 1_000, 10_000),
     cold_rounds=3,
     tail=150,

@@ -82,23 +82,38 @@ class Sync(Scenario):
     name = "sync"
     effort = 1
     title = "one blocking call after the other over a kept connection, to a service that answers at once"
+    blocking: ClassVar[bool] = True
 
     def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
         return super().takes(contestant, scale) and contestant.blocking
 
+    def calls(self, scale: Scale) -> Mapping[int, int]:
+        return scale.sync
+
     def turn(self, turn: Turn) -> Sample:
         turn.behave()
-        return {str(count): self._block(turn, count, calls) for count, calls in turn.scale.sync.items()}
+        return {str(count): self._block(turn, count, calls) for count, calls in self.calls(turn.scale).items()}
 
-    @staticmethod
-    def _block(turn: Turn, count: int, calls: int) -> Sample:
-        found = turn.tell("sync", count=count, size=turn.scale.size, calls=calls)
+    def _block(self, turn: Turn, count: int, calls: int) -> Sample:
+        found = turn.tell("serial", count=count, size=turn.scale.size, calls=calls, blocking=self.blocking)
         seconds = sorted(found["seconds"])
         median, p95 = statistics.median(seconds), seconds[int(0.95 * (len(seconds) - 1))]
         return {"median": median, "p95": p95, "computed": found["computed"]}
 
     def figures(self, samples: Sequence[Sample]) -> Sample:
         return {count: medians(quietest([sample[count] for sample in samples], "median")) for count in samples[0]}
+
+
+class Async(Sync):
+    name = "async"
+    title = "one awaited call after the other over a kept connection, to a service that answers at once"
+    blocking = False
+
+    def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
+        return Scenario.takes(self, contestant, scale) and bool(contestant.native)
+
+    def calls(self, scale: Scale) -> Mapping[int, int]:
+        return dict(list(scale.sync.items())[:2])
 
 
 class Burst(Scenario):
@@ -114,7 +129,7 @@ class Burst(Scenario):
 
     def turn(self, turn: Turn) -> Sample:
         calls, count = turn.scale.burst
-        turn.behave(latency=turn.scale.burst_latency)
+        turn.tell("open", url=turn.behave(latency=turn.scale.burst_latency))
         opening = turn.tell("burst", count=count, size=turn.scale.size, calls=calls)
         turn.behave(latency=turn.scale.burst_latency)
         return {
@@ -209,7 +224,7 @@ class Faults(Stream):
         return Behaviour(latency=0.02, faults=faults, seed=turn.scale.seeds[turn.number])
 
     def _stream(self, turn: Turn, *, blocking: bool) -> Sample:
-        best = ideal(self.behaviour(turn), self.calls(turn.scale), self.calls_at_a_time, draws=50)
+        best = ideal(self.behaviour(turn), self.calls(turn.scale), self.calls_at_a_time, draws=20)
         return {**super()._stream(turn, blocking=blocking), "ideal": best}
 
 
@@ -282,9 +297,9 @@ class Growth(Scenario):
     @staticmethod
     def _median(turn: Turn, count: int) -> float:
         calls = min(20, max(3, 3_000 // count))
-        return statistics.median(turn.tell("sync", count=count, size=turn.scale.size, calls=calls, warm=1)["seconds"])
+        return statistics.median(turn.tell("serial", count=count, size=turn.scale.size, calls=calls, warm=0)["seconds"])
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    one.name: one for one in (Sync(), Burst(), OverLimit(), Cold(), Faults(), Tail(), Duplicates(), Memory(), Growth())
+    one.name: one for one in (Sync(), Async(), Burst(), OverLimit(), Cold(), Faults(), Tail(), Duplicates(), Memory(), Growth())
 }

@@ -149,6 +149,7 @@ def growth(contestants: Contestants) -> str:
 
 TABLES: Mapping[str, Callable[[Contestants], str]] = {
     "sync": sync,
+    "async": sync,
     "burst": burst,
     "over_limit": over_limit,
     "cold": cold,

@@ -62,13 +62,12 @@ class Worker:
 
     def __init__(self, kind: type[Contestant]) -> None:
         self.kind = kind
-        self.contestant: Contestant | None = None
+        self.contestant: Any = None
         self.runner = asyncio.Runner()
         self.prepared: dict[tuple[int, int], Any] = {}
 
     def documents(self, count: int, size: int) -> Any:
         if (count, size) not in self.prepared:
-            assert self.contestant is not None
             self.prepared[count, size] = self.contestant.prepare(texts(count, size))
         return self.prepared[count, size]
 
@@ -84,7 +83,6 @@ class Worker:
         return {"versions": {"python": platform.python_version(), **versions}}
 
     def call(self, number: int, count: int, size: int, *, blocking: bool) -> Any:
-        assert self.contestant is not None
         documents = self.documents(count, size)
         if blocking:
             return self.contestant.rerank(query(number), documents)
@@ -92,23 +90,44 @@ class Worker:
 
     async def acall(self, number: int, documents: Any) -> Any:
         """A coroutine of our own, whatever the contestant returns."""
-        assert self.contestant is not None
         return await self.contestant.arerank(query(number), documents)
 
-    def sync(self, count: int, size: int, calls: int, warm: int = 3) -> dict[str, Any]:
-        """Seconds of each of *calls* blocking calls with the same documents, and of the processor for all."""
-        assert self.contestant is not None
-        documents, asked, rerank = self.documents(count, size), query(0), self.contestant.rerank
-        for _ in range(warm):
-            check(self.contestant, rerank(asked, documents), 0, count, size)
+    def serial(self, count: int, size: int, calls: int, *, warm: int = 2, blocking: bool = True) -> dict[str, Any]:
+        """Seconds of each of *calls*, one after the other with the same documents, and of the processor for one."""
+        check(self.contestant, self.call(0, count, size, blocking=blocking), 0, count, size)
+        documents, asked = self.documents(count, size), query(0)
+        block = self._blocking(documents, asked) if blocking else self._awaiting(documents, asked)
+        block(warm)
         gc.collect()
-        seconds: list[float] = []
         computed = time.process_time()
-        for _ in range(calls):
-            started = time.perf_counter()
-            rerank(asked, documents)
-            seconds.append(time.perf_counter() - started)
+        seconds = block(calls)
         return {"seconds": seconds, "computed": (time.process_time() - computed) / calls}
+
+    def _blocking(self, documents: Any, asked: str) -> Callable[[int], list[float]]:
+        rerank = self.contestant.rerank
+
+        def block(calls: int) -> list[float]:
+            seconds: list[float] = []
+            for _ in range(calls):
+                started = time.perf_counter()
+                rerank(asked, documents)
+                seconds.append(time.perf_counter() - started)
+            return seconds
+
+        return block
+
+    def _awaiting(self, documents: Any, asked: str) -> Callable[[int], list[float]]:
+        arerank = self.contestant.arerank
+
+        async def block(calls: int) -> list[float]:
+            seconds: list[float] = []
+            for _ in range(calls):
+                started = time.perf_counter()
+                await arerank(asked, documents)
+                seconds.append(time.perf_counter() - started)
+            return seconds
+
+        return lambda calls: self.runner.run(block(calls))
 
     def burst(self, count: int, size: int, calls: int) -> dict[str, Any]:
         """All calls at once in one event loop: seconds for all, of the processor, and by which the loop was late."""
@@ -155,7 +174,6 @@ class Worker:
 
     def stream(self, count: int, size: int, calls: int, at_a_time: int, *, blocking: bool, same: bool) -> dict[str, Any]:
         """Calls one after the other by *at_a_time* callers: seconds for all and of each, and what failed."""
-        assert self.contestant is not None
         documents = self.documents(count, size)
         numbers = [0 if same else number for number in range(calls)]
         took: list[float] = []
@@ -178,7 +196,6 @@ class Worker:
 
     def _in_threads(self, numbers: list[int], documents: Any, at_a_time: int, noted: Callable[..., None]) -> None:
         def one(number: int) -> None:
-            assert self.contestant is not None
             started = time.perf_counter()
             try:
                 answer = self.contestant.rerank(query(number), documents)
@@ -205,7 +222,6 @@ class Worker:
 
     def _failures(self, answers: list[tuple[int, Any]], count: int, size: int) -> dict[str, int]:
         """How many of what: exceptions by their names, and answers that are not right."""
-        assert self.contestant is not None
         found: Counter[str] = Counter()
         for number, answer in answers:
             try:
@@ -220,7 +236,6 @@ class Worker:
 
         The last by Python's allocator, the others by the kernel's count of this process.
         """
-        assert self.contestant is not None
         check(self.contestant, self.contestant.rerank(query(0), self.documents(10, 1_000)), 0, 10, 1_000)
         documents = self.documents(count, size)
         body = sum(len(text.encode()) for text in texts(count, size))
@@ -236,7 +251,6 @@ class Worker:
         return {"body": body, "peak": peak, "left": left, "retained": self._retained(documents)}
 
     def _retained(self, documents: Any) -> int:
-        assert self.contestant is not None
         tracemalloc.start()
         self.contestant.rerank(query(0), documents)
         gc.collect()

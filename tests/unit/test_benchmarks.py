@@ -198,7 +198,7 @@ def test_a_wrong_answer_is_a_failure_however_fast(monkeypatch: pytest.MonkeyPatc
     worker = Worker(Backwards)
     worker.open("http://127.0.0.1:1")
     assert worker.once(3, 50, blocking=True)["failures"] == {"benchmarks.WrongAnswerError": 1}
-    assert "another order" in obey(worker, '{"order": "sync", "count": 3, "size": 50, "calls": 1}')["error"]
+    assert "another order" in obey(worker, '{"order": "serial", "count": 3, "size": 50, "calls": 1}')["error"]
 
 
 def test_texts_are_as_long_as_asked_and_all_different() -> None:

@@ -147,6 +147,7 @@ class HttpxUnlimited(Httpx):
 
 class Httpx2(Httpx):
     name = "httpx2"
+    effort = 1
     packages = ("httpx2",)
     imports = "import httpx2"
     library = "httpx2"
