@@ -109,6 +109,9 @@ class Async(Sync):
     title = "one awaited call after the other over a kept connection, to a service that answers at once"
     blocking = False
 
+    def rounds(self, scale: Scale) -> int:
+        return scale.rounds if scale.everyone else min(3, scale.rounds)
+
     def takes(self, contestant: type[Contestant], scale: Scale) -> bool:
         return Scenario.takes(self, contestant, scale) and bool(contestant.native)
 
@@ -155,7 +158,8 @@ class OverLimit(Scenario):
     @staticmethod
     def _colours(turn: Turn) -> list[str]:
         one = turn.contestant
-        return [name for name, can in (("sync", one.blocking), ("async", one.native)) if can]
+        found = [name for name, can in (("sync", one.blocking), ("async", one.native)) if can]
+        return found if turn.scale.everyone or one.name.startswith("core[") else found[:1]
 
     @staticmethod
     def _call(turn: Turn, *, blocking: bool) -> Sample:
