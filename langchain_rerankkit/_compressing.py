@@ -21,7 +21,7 @@ class Compressing(BaseModel, Closing):
         reranker: A compressor of this package or of another, or whatever `RerankCompressor` takes.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, validate_assignment=True)
 
     reranker: InstanceOf[BaseDocumentCompressor] | Reranker | Mapping[str, object] | str
 

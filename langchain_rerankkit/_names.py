@@ -6,9 +6,10 @@ A type checker sees fields, so that it accepts them in constructors; there are n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, SecretStr, model_validator
+from typing_extensions import override
 
 from rerankkit.errors import InvalidRequestError
 
@@ -27,6 +28,15 @@ class Names(BaseModel):
         for name in options.keys() & cls.further_names.keys():
             if cls.further_names[name] in options:
                 raise InvalidRequestError(f"{name} is another name of {cls.further_names[name]}: pass one of them")
+        return cls._renamed(options)
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Pydantic's, which knows these names too."""
+        return super().model_copy(update=self._renamed(update or {}), deep=deep)
+
+    @classmethod
+    def _renamed(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         return {cls.further_names.get(name, name): value for name, value in options.items()}
 
     if not TYPE_CHECKING:
@@ -34,6 +44,9 @@ class Names(BaseModel):
         def __getattr__(self, name: str) -> object:
             known = type(self).further_names.get(name)
             return getattr(self, known) if known else super().__getattr__(name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(type(self).further_names.get(name, name), value)
 
 
 class CohereNames(Names):

@@ -6,7 +6,7 @@ Documents keep their class, id and metadata; copies carry the score, and the cal
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -50,13 +50,20 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         cut_to_spans: Whether the copies hold the relevant spans alone; a document without any keeps its text.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=(), validate_assignment=True)
 
     score_key: str = "relevance_score"
     status_key: str | None = "rerank_status"
     first_stage_score_key: str | None = None
     spans_key: str = "relevant_spans"
     cut_to_spans: bool = False
+
+    @model_validator(mode="after")
+    def _know_the_keys(self) -> Self:
+        keys = [key for key in (self.score_key, self.status_key, self.spans_key) if key is not None]
+        if len(set(keys)) < len(keys):
+            raise rerankkit.InvalidRequestError(f"score_key, status_key and spans_key must be three keys, got {keys}")
+        return self
 
     @model_validator(mode="after")
     def _know_the_text(self) -> Self:
@@ -178,7 +185,8 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     def _answered(self, documents: Sequence[Document], response: rerankkit.RerankResponse[Any]) -> list[Document]:
         """Copies of what is returned, which say how it was ranked."""
         status = {} if response.status == "ok" or self.status_key is None else {self.status_key: response.status}
-        return [self._marked(documents[result.index], result, status) for result in self.kept(response)]
+        stale = {self.status_key, self.spans_key} if self.tells_spans(response) else {self.status_key}
+        return [self._marked(documents[result.index], result, status, stale) for result in self.kept(response)]
 
     def _candidates(self, documents: Sequence[Document]) -> list[str | rerankkit.Document]:
         for index, document in enumerate(documents):
@@ -205,9 +213,15 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
                 "leave it out where there is none"
             ) from None
 
-    def _marked(self, document: Document, result: rerankkit.RankedDocument[Any], status: Mapping[str, object]) -> Document:
-        """A copy with its score, *status* and spans, and without a status that it may have from an earlier call."""
-        before = {name: value for name, value in document.metadata.items() if name != self.status_key}
+    def _marked(
+        self,
+        document: Document,
+        result: rerankkit.RankedDocument[Any],
+        status: Mapping[str, object],
+        stale: Collection[str | None],
+    ) -> Document:
+        """A copy with its score, *status* and spans, and without what is *stale*: what an earlier call said of them."""
+        before = {name: value for name, value in document.metadata.items() if name not in stale}
         metadata = {**before, self.score_key: result.relevance_score, **status}
         if not result.spans:
             return document.model_copy(update={"metadata": metadata})

@@ -39,7 +39,7 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
         max_candidates: What `multiplier` does not go beyond, as each candidate is paid for.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, validate_assignment=True)
 
     further_names: ClassVar[Mapping[str, str]] = {"top_n": "k"}
 

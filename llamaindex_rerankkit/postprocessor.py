@@ -35,7 +35,8 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     Attributes:
         metadata_mode: What of a node's metadata is ranked with its text; ``MetadataMode.EMBED`` is what embedding
             models saw. The default sends the text alone.
-        keep_retrieval_score: Give nodes back as `RerankedNode`s, which know the score they came with.
+        keep_retrieval_score: Give nodes back as `RerankedNode`s, which know the score they came with. Nodes are given back
+            so, too, where the reranker says which spans of their texts are relevant.
     """
 
     model_config = ConfigDict(validate_assignment=True)
@@ -78,13 +79,21 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     def _candidates(self, nodes: Sequence[NodeWithScore]) -> list[str | rerankkit.Document]:
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
         for index, node in enumerate(nodes):
-            if not isinstance(node, NodeWithScore):
-                kind = type(node).__name__
-                raise rerankkit.InvalidRequestError(f"nodes[{index}] must be a NodeWithScore, got {kind}: wrap it in one")
+            self._check(index, node)
         return [
             self.candidate(node.node.get_content(metadata_mode=self.metadata_mode), node.node.metadata, node.score)
             for node in nodes
         ]
+
+    def _check(self, index: int, node: object) -> None:
+        kind = type(node).__name__
+        if not isinstance(node, NodeWithScore):
+            raise rerankkit.InvalidRequestError(f"nodes[{index}] must be a NodeWithScore, got {kind}: wrap it in one")
+        if self.keep_retrieval_score and type(node) is not NodeWithScore and not isinstance(node, RerankedNode):
+            raise rerankkit.InvalidRequestError(
+                f"nodes[{index}] is a {kind}, which has no place for its retrieval score: derive {kind} from RerankedNode, or "
+                "leave out keep_retrieval_score"
+            )
 
     def _reported(
         self, reranker: rerankkit.Reranker, query: QueryBundle, nodes: list[NodeWithScore]
@@ -99,15 +108,22 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         if response.status != "ok":
             served_by, attempts = response.served_by, response.attempts
             dispatcher.event(RerankDegradedEvent(status=response.status, served_by=served_by, attempts=attempts))
-        report.nodes = [self._scored(nodes[result.index], result) for result in self.kept(response)]
+        spans = self.tells_spans(response)
+        report.nodes = [self._scored(nodes[result.index], result, spans=spans) for result in self.kept(response)]
         report.tags = answer(response)
         return report.nodes
 
-    def _scored(self, given: NodeWithScore, result: rerankkit.RankedDocument[str | rerankkit.Document]) -> NodeWithScore:
+    def _scored(
+        self, given: NodeWithScore, result: rerankkit.RankedDocument[str | rerankkit.Document], *, spans: bool
+    ) -> NodeWithScore:
         """The same node in a new wrapper; where nobody ranked, with the first stage's score."""
         score = given.score if result.skipped == "not_ranked" else result.relevance_score
-        if self.keep_retrieval_score and not isinstance(given, RerankedNode):
-            return RerankedNode(node=given.node, score=score, retrieval_score=given.score)
+        if isinstance(given, RerankedNode):
+            first = given.score if self.keep_retrieval_score and given.retrieval_score is None else given.retrieval_score
+            known = {"retrieval_score": first, "spans": result.spans if spans else given.spans}
+            return given.model_copy(update={"score": score, **known})
+        if self.keep_retrieval_score or (spans and type(given) is NodeWithScore):
+            return RerankedNode(node=given.node, score=score, retrieval_score=given.score, spans=result.spans)
         if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes ten times as long
             return NodeWithScore(node=given.node, score=score)
         return given.model_copy(update={"score": score})
@@ -125,10 +141,9 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
 
 
 def _checked(query_bundle: QueryBundle | None) -> QueryBundle:
-    if query_bundle is None:
-        raise rerankkit.InvalidRequestError(
-            "there is no query to rank by: call postprocess_nodes(nodes, query_str=...) or pass a query_bundle"
-        )
+    if not isinstance(query_bundle, QueryBundle):
+        got = "there is no query to rank by" if query_bundle is None else f"query_bundle is a {type(query_bundle).__name__}"
+        raise rerankkit.InvalidRequestError(f"{got}: call postprocess_nodes(nodes, query_str=...) or pass a QueryBundle")
     return query_bundle
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import model_validator
+from typing_extensions import override
 
 from llamaindex_rerankkit.postprocessor import BaseRerankPostprocessor
 from rerankkit.errors import InvalidRequestError
@@ -41,6 +42,12 @@ class VoyageRerank(VoyageSettings, BaseRerankPostprocessor):
         @top_k.setter
         def top_k(self, top_k: int | None) -> None:
             self.top_n = top_k
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Pydantic's, which knows `top_k` too."""
+        given = dict(update or {})
+        return super().model_copy(update=_renamed(given, "top_k", "top_n") if "top_k" in given else given, deep=deep)
 
     @model_validator(mode="before")
     @classmethod

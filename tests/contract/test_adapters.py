@@ -330,10 +330,18 @@ def test_the_first_stages_scores_reach_kendra(colour: str) -> None:
     assert [entry["OriginalScore"] for entry in server.requests[0].json["Documents"]] == [0.5, 0.25]
 
 
-@pytest.mark.parametrize("bundle", [None, QueryBundle(""), QueryBundle(" ")])
-def test_a_missing_query_is_told(bundle: QueryBundle | None, colour: str) -> None:
+@pytest.mark.parametrize(
+    ("bundle", "message"),
+    [
+        (None, "there is no query to rank by: call postprocess_nodes"),
+        ("ferry", "query_bundle is a str: call postprocess_nodes"),
+        (QueryBundle(""), "query is blank"),
+        (QueryBundle(" "), "query is blank"),
+    ],
+)
+def test_a_missing_query_is_told(bundle: Any, message: str, colour: str) -> None:
     postprocessor = llamaindex_rerankkit.RerankPostprocessor(reranker="local:bm25")
-    with pytest.raises(InvalidRequestError, match="query is blank|no query to rank by"):
+    with pytest.raises(InvalidRequestError, match=message):
         run(colour, postprocessor, "postprocess_nodes", [NodeWithScore(node=TextNode(text="a"))], bundle)
 
 

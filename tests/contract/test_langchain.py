@@ -21,7 +21,7 @@ import langchain_rerankkit
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KEY, SERVICES, Service
 from helpers.ways import one_loop, run
-from langchain_rerankkit import CohereRerank, PineconeRerank, RerankCompressor, VoyageRerank
+from langchain_rerankkit import CohereRerank, PineconeRerank, RerankCompressor, RerankRetriever, VoyageRerank
 from rerankkit import BM25, Client, InvalidRequestError, Retry, ServerError, Span
 from rerankkit.resilience import Fallback
 from rerankkit.testing import FakeReranker
@@ -279,6 +279,36 @@ def test_two_names_for_one_option_are_refused() -> None:
     assert KEY not in str(caught.value)
 
 
+def test_a_further_name_can_be_set_and_copied_by() -> None:
+    compressor = VoyageRerank(api_key=KEY, top_k=2)
+    compressor.top_k = 3
+    assert (compressor.top_n, compressor.model_copy(update={"top_k": 4}).top_n, compressor.top_k) == (3, 4, 3)
+    retriever = RerankRetriever(base_retriever=RunnableLambda(documents), reranker="local:bm25")
+    retriever.top_n = 5
+    assert (retriever.k, retriever.model_copy(update={"top_n": 6}).k) == (5, 6)
+    for made, name in ((compressor, "top_k"), (retriever, "top_n")):
+        with pytest.raises(ValidationError):
+            setattr(made, name, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_right_is_refused_when_it_is_set(name: str) -> None:
+    compressor = made(name)
+    for field, value in {"top_n": 0, "timeout": -1, "min_score": float("nan"), "score_key": None, "topn": 3}.items():
+        with pytest.raises(ValidationError, match=field):
+            setattr(compressor, field, value)
+    assert (compressor.top_n, compressor.timeout, compressor.min_score) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"score_key": "rerank_status"}, {"spans_key": "relevance_score"}, {"status_key": "relevant_spans"}]
+)
+def test_one_key_for_two_things_is_refused(keys: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="must be three keys"):
+        RerankCompressor(reranker="local:bm25", **keys)
+    assert RerankCompressor(reranker="local:bm25", status_key=None, spans_key="rerank_status").spans_key == "rerank_status"
+
+
 @pytest.mark.parametrize("wrong", [{"top_k": 0}, {"top_k": "2"}, {"topk": 2}, {"client": object()}])
 def test_a_further_name_is_checked_and_others_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -322,6 +352,20 @@ def test_on_request_the_text_is_cut_to_its_spans_in_its_own_order(colour: str) -
     ]
     assert (given[0].page_content, given[0].metadata) == (TEXT, {"page": 7})
     assert server.requests[0].json["relevant_spans"] == {"mode": "enabled"}
+
+
+def test_spans_of_an_earlier_call_go_where_the_answer_has_its_own(colour: str) -> None:
+    before = {"relevant_spans": "of an earlier call", "page": 7}
+    given = [Document(TEXT, metadata=before), Document("else", metadata=before)]
+    with recorder(spanning(*SPANS)) as server:
+        found = run(colour, cohere(server.url), "compress_documents", given, "q")
+    assert [document.metadata.get("relevant_spans") for document in found] == [SPANS, None]
+    with recorder(spanning()) as server:
+        found = run(colour, cohere(server.url), "compress_documents", given, "q")
+    assert [document.metadata.get("relevant_spans") for document in found] == [None, None]
+    found = run(colour, RerankCompressor(reranker=FakeReranker()), "compress_documents", given, "q")
+    assert [document.metadata["relevant_spans"] for document in found] == ["of an earlier call"] * 2, "it knows of none"
+    assert given[0].metadata == before
 
 
 def test_spans_that_touch_are_one() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
+import pickle
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -17,9 +21,10 @@ from helpers.llamaindex import Asked, Callbacks, by_number, heard, nodes
 from helpers.server import Reply, recorder
 from helpers.services import COHERE, KEY, Service
 from helpers.ways import run
-from llamaindex_rerankkit import CohereRerank, RerankPostprocessor, VoyageRerank
-from rerankkit import Client, InvalidRequestError, RateLimitError, Retry, ServerError
+from llamaindex_rerankkit import CohereRerank, RerankedNode, RerankPostprocessor, VoyageRerank
+from rerankkit import Client, InvalidRequestError, RateLimitError, Retry, ServerError, Span
 from rerankkit.resilience import Fallback
+from rerankkit.testing import FakeReranker
 
 
 def ask(colour: str, reranker: Any, *texts: str, query: Any = "q") -> list[NodeWithScore]:
@@ -208,10 +213,89 @@ def test_a_subclass_of_a_wrapper_stays_one_and_keeps_its_own_fields(colour: str)
     assert found[0].node is given.node
 
 
+def test_a_subclass_of_a_reranked_node_keeps_the_first_score_it_came_with(colour: str) -> None:
+    class Cited(RerankedNode):
+        page: int
+
+    reranker = RerankPostprocessor(reranker=Asked(), keep_retrieval_score=True)
+    given = Cited(node=TextNode(text="a 0.1"), score=0.5, page=7)
+    for _ in range(2):
+        (given,) = run(colour, reranker, "postprocess_nodes", [given], query_str="q")
+        assert (type(given), given.page, given.score, given.retrieval_score) == (Cited, 7, 0.1, 0.5)
+
+
+def test_a_subclass_without_a_place_for_the_score_to_keep_is_refused(colour: str) -> None:
+    class Cited(NodeWithScore):
+        page: int
+
+    reranker = RerankPostprocessor(reranker=(asked := Asked()), keep_retrieval_score=True)
+    with pytest.raises(InvalidRequestError, match=r"nodes\[0\] is a Cited, .* derive Cited from RerankedNode"):
+        run(colour, reranker, "postprocess_nodes", [Cited(node=TextNode(text="a 0.1"), page=7)], query_str="q")
+    assert asked.calls == []
+
+
 def test_nodes_may_come_from_a_generator(colour: str) -> None:
     given = (node for node in nodes("a 0.1", "b 0.3"))
     found = run(colour, RerankPostprocessor(reranker=Asked()), "postprocess_nodes", given, query_str="q")
     assert [node.score for node in found] == [0.3, 0.1]
+
+
+# Spans
+
+TEXT = "Fares are low. The ferry 🚢 leaves at nine. Dogs travel free."
+SPANS = (Span(15, 42, 0.9), Span(0, 14, 0.4))
+
+
+def spanning(*spans: Span) -> Any:
+    first = {"index": 0, "relevance_score": 0.7, "relevant_spans": [asdict(span) for span in spans]}
+    return lambda _: Reply({"id": "r", "results": [first, {"index": 1, "relevance_score": 0.1}], "meta": {}})
+
+
+def with_spans(url: str, **options: Any) -> CohereRerank:
+    return CohereRerank(api_key=KEY, model="rerank-v5.0-fast", relevant_spans=True, base_url=url, **options)
+
+
+def test_spans_stand_beside_the_node_and_change_nothing_of_it(colour: str) -> None:
+    given = [NodeWithScore(node=TextNode(text=text, metadata={"page": 7}), score=0.5) for text in (TEXT, "else")]
+    before = [(each.node.model_dump(), each.node.hash) for each in given]
+    with recorder(spanning(*SPANS)) as server:
+        found = run(colour, with_spans(server.url), "postprocess_nodes", given, query_str="q")
+    assert [type(each) for each in found] == [RerankedNode, RerankedNode]
+    assert [(each.score, each.retrieval_score, each.spans) for each in found] == [(0.7, 0.5, SPANS), (0.1, 0.5, ())]
+    assert [TEXT[span.start : span.end] for span in found[0].spans] == ["The ferry 🚢 leaves at nine.", "Fares are low."]
+    assert all(each.node is one.node for each, one in zip(found, given, strict=True))
+    assert [(each.node.model_dump(), each.node.hash) for each in given] == before
+    assert server.requests[0].json["relevant_spans"] == {"mode": "enabled"}
+
+
+def test_spans_survive_dumps_and_pickles(colour: str) -> None:
+    with recorder(spanning(*SPANS)) as server:
+        found = run(colour, with_spans(server.url, top_n=1), "postprocess_nodes", nodes(TEXT, "else"), query_str="q")
+    for twin in (pickle.loads(pickle.dumps(found[0])), copy.deepcopy(found[0]), found[0].model_copy()):
+        assert twin.spans == SPANS
+    assert found[0].to_dict()["spans"] == tuple(asdict(span) for span in SPANS)
+    assert json.loads(found[0].to_json())["spans"] == [asdict(span) for span in SPANS]
+
+
+def test_the_spans_of_the_last_reranker_that_tells_any_are_kept(colour: str) -> None:
+    with recorder(spanning(*SPANS)) as server:
+        once = run(colour, with_spans(server.url), "postprocess_nodes", nodes(TEXT, "else"), query_str="q")
+    silent = RerankPostprocessor(reranker=FakeReranker())
+    assert [each.spans for each in run(colour, silent, "postprocess_nodes", once, query_str="q")] == [SPANS, ()]
+    with recorder(spanning()) as server:
+        again = run(colour, with_spans(server.url), "postprocess_nodes", once, query_str="q")
+    assert [each.spans for each in again] == [(), ()]
+    assert [each.retrieval_score for each in again] == [0.9, 0.8]
+
+
+def test_a_subclass_of_a_wrapper_stays_one_where_spans_are_told(colour: str) -> None:
+    class Cited(NodeWithScore):
+        page: int
+
+    given = [Cited(node=TextNode(text=text), page=7) for text in (TEXT, "else")]
+    with recorder(spanning(*SPANS)) as server:
+        found = run(colour, with_spans(server.url), "postprocess_nodes", given, query_str="q")
+    assert [(type(each), each.page) for each in found] == [(Cited, 7), (Cited, 7)]
 
 
 # The names of the classes one comes from
@@ -222,6 +306,7 @@ def test_top_k_is_another_name_of_voyages_top_n(colour: str) -> None:
     assert (reranker.top_n, reranker.top_k) == (3, 3)
     reranker.top_k = 2
     assert (reranker.top_n, reranker.top_k) == (2, 2)
+    assert reranker.model_copy(update={"top_k": 4}).top_n == 4
     assert "top_k" not in reranker.to_dict()
     with pytest.raises(ValidationError, match="top_k is another name of top_n: pass one of them"):
         VoyageRerank(api_key=KEY, top_k=3, top_n=3)

@@ -363,10 +363,10 @@ def test_d15_blank_nodes_are_not_sent_and_come_last(service: Service, colour: st
         [(0, None), (1, 0.4)],
     ],
 )
-def test_d16_a_reply_that_cannot_be_right_is_an_error(service: Service, results: Any) -> None:
+def test_d16_a_reply_that_cannot_be_right_is_an_error(service: Service, results: Any, colour: str) -> None:
     with recorder(lambda _: Reply(service.answer(results))) as server:
         with pytest.raises(InvalidResponseError):
-            ranked("async", make(service, server.url, retry=Retry(attempts=1)), nodes("a", "b"))
+            ranked(colour, make(service, server.url, retry=Retry(attempts=1)), nodes("a", "b"))
 
 
 def test_d16_an_unsorted_reply_is_sorted_before_it_is_cut(service: Service, colour: str) -> None:
@@ -385,10 +385,10 @@ def test_d16_an_unsorted_reply_is_sorted_before_it_is_cut(service: Service, colo
         (Reply(b"<html>welcome</html>", 200, {"Content-Type": "text/html"}), InvalidResponseError),
     ],
 )
-def test_d17_every_failure_is_a_rerank_error(service: Service, reply: Reply, error: type[RerankError]) -> None:
+def test_d17_every_failure_is_a_rerank_error(service: Service, reply: Reply, error: type[RerankError], colour: str) -> None:
     with recorder(lambda _: reply) as server:
         with pytest.raises(error) as caught:
-            ranked("sync", make(service, server.url, retry=Retry(attempts=1)), nodes("a", "b"))
+            ranked(colour, make(service, server.url, retry=Retry(attempts=1)), nodes("a", "b"))
     assert isinstance(caught.value, RerankError)
 
 

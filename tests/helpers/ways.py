@@ -10,7 +10,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from rerankkit import Reranker
+from rerankkit import BaseReranker, Reranker
+from rerankkit._io import BLOCKING, IO
+from rerankkit._io import run as finished
 
 Result = tuple[int, float | None]
 Scope: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
@@ -98,6 +100,23 @@ def run(colour: str, holder: object, method: str, *args: Any, **kwargs: Any) -> 
     runner, scope = _RUNNER.get(), _SCOPE.get()
     coroutine = awaited() if scope is None else scope(awaited())
     return asyncio.run(coroutine) if runner is None else runner.run(coroutine)
+
+
+def outrun(reranker: BaseReranker) -> None:
+    """A blocking call of *reranker*'s that waits, and loses a race while it does."""
+
+    async def raced(io: IO) -> str:
+        async def waiting() -> str:
+            await reranker._rerank(io, reranker._checked("q", ["a"], None, None))
+            return "ranked"
+
+        async def at_once() -> str:
+            await io.sleep(0.05)
+            return "first"
+
+        return await io.race([waiting, at_once], lambda _: True)
+
+    assert finished(raced(BLOCKING)) == "first"
 
 
 COLOURS = ("sync", "async")

@@ -273,7 +273,7 @@ def test_event_streams_show_a_rerank_and_what_became_of_it() -> None:
 # LangSmith
 
 PROGRAM = """
-import sys
+import asyncio, sys
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.langchain import wait_for_all_tracers
@@ -283,6 +283,7 @@ from rerankkit import Retry
 documents = [Document("secret one"), Document("secret two")]
 with CohereRerank(base_url=sys.argv[1], api_key="test-key-0123456789", retry=Retry(attempts=1)) as reranker:
     reranker.compress_documents(documents, "secret query")
+    asyncio.run(reranker.acompress_documents(documents, "secret query"))
     chain = RunnableLambda(lambda query: {"query": query, "documents": documents}) | reranker
     try:
         chain.invoke("fail")
@@ -330,23 +331,28 @@ def _runs(server: Recorder) -> list[dict[str, Any]]:
 
 def test_langsmith_receives_each_rerank_with_its_metadata_and_errors() -> None:
     reranks = [run for run in traced() if run["name"] == "CohereRerank"]
-    assert [run["run_type"] for run in reranks] == ["retriever", "retriever"]
-    served, failed = (run["extra"]["metadata"] for run in reranks)
-    assert {
-        "ls_provider": "cohere",
-        "rerank_documents": 2,
-        "rerank_returned": 2,
-        "rerank_requests": 1,
-    }.items() <= served.items()
+    assert [run["run_type"] for run in reranks] == ["retriever"] * 3
+    *served, failed = (run["extra"]["metadata"] for run in reranks)
+    expected = {"ls_provider": "cohere", "rerank_documents": 2, "rerank_returned": 2, "rerank_requests": 1}
+    assert all(expected.items() <= each.items() for each in served), "the blocking call and the async one"
     assert {"rerank_status": "error", "rerank_error": "ServerError", "rerank_status_code": 500}.items() <= failed.items()
-    assert "parent_run_id" not in reranks[0]
-    assert reranks[1]["parent_run_id"]
-    assert "ServerError" in reranks[1]["error"]
-    assert reranks[0]["inputs"] == {"query": "secret query"}
-    assert "secret two" in json.dumps(reranks[0]["outputs"])
+    assert ["parent_run_id" in run for run in reranks] == [False, False, True]
+    assert "ServerError" in reranks[2]["error"]
+    assert [run["inputs"] for run in reranks] == [{"query": "secret query"}, {"query": "secret query"}, {"query": "fail"}]
+    assert all("secret two" in json.dumps(run["outputs"]) for run in reranks[:2])
 
 
 def test_texts_do_not_reach_langsmith_where_its_settings_hide_them() -> None:
     runs = traced(LANGSMITH_HIDE_INPUTS="true", LANGSMITH_HIDE_OUTPUTS="true")
-    assert any(run["extra"]["metadata"].get("rerank_status") == "ok" for run in runs)
+    assert [run["extra"]["metadata"]["rerank_status"] for run in runs if run["name"] == "CohereRerank"] == ["ok", "ok", "error"]
     assert "secret" not in json.dumps(runs)
+
+
+def test_langsmith_is_not_told_by_metadata_or_errors_what_one_setting_alone_hides() -> None:
+    runs = [run for run in traced(LANGSMITH_HIDE_OUTPUTS="true") if run["name"] == "CohereRerank"]
+    assert runs[0]["inputs"] == {"query": "secret query"}
+    assert "secret two" not in json.dumps(runs)
+
+
+def test_without_tracing_langsmith_is_told_nothing() -> None:
+    assert traced(LANGSMITH_TRACING="false") == []

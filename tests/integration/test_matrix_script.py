@@ -48,6 +48,12 @@ def test_a_part_of_it_may_be_chosen() -> None:
     assert len(python("-m", "tests.matrix", "--plan", "--all-pairs").splitlines()) == 12
 
 
+def test_its_corner_is_the_oldest_on_this_python() -> None:
+    this = f"{sys.version_info.major}.{sys.version_info.minor}"
+    expected = f"Python {this}, langchain-core 1.0.0, llama-index-core 0.13.0\n"
+    assert python("-m", "tests.matrix", "--plan", "--corner") == expected
+
+
 def test_what_the_tests_need_is_what_the_extra_has() -> None:
     source = "from tests.matrix.environments import NEEDED, needed; print(len(NEEDED), len(needed()))"
     names, found = python("-c", source).split()

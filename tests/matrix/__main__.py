@@ -3,6 +3,7 @@
     python -m tests.matrix                                   # from the checkout's root: all of it
     python -m tests.matrix --python 3.13 --langchain 1.0.0   # some of it
     python -m tests.matrix --folder ~/matrix                 # keep the environments, and use them again
+    python -m tests.matrix --corner                          # the oldest frameworks on this Python, as CI does
 
 Each combination gets an environment of its own (by uv where there is one, else by venv and pip) with the tests of the
 adapters in it, and both type checkers on the files that use every public name. A Markdown table is printed at the end.
@@ -22,6 +23,7 @@ from tests.matrix.environments import Environment, Maker, Pins
 from tests.matrix.outcomes import Row, table
 
 NEWEST = "newest"
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = ("3.11", "3.12", "3.13")
 LANGCHAIN = ("1.0.0", NEWEST)
 LLAMAINDEX = ("0.13.0", NEWEST)
@@ -50,12 +52,17 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--all-pairs", action="store_true", help="each langchain-core with each llama-index-core, not side by side"
     )
+    parser.add_argument("--corner", action="store_true", help="the oldest of both frameworks on this Python; no types")
     parser.add_argument("--folder", type=Path, help="where the environments go (default: one that is removed at the end)")
     parser.add_argument("--uv", help="path of uv (default: the one on the PATH; without one: venv and pip)")
     parser.add_argument("--workers", default="2", metavar="N", help="processes of pytest (default: %(default)s)")
     parser.add_argument("--no-types", action="store_true", help="leave out mypy and pyright")
     parser.add_argument("--plan", action="store_true", help="only tell which environments there would be")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    if options.corner:
+        options.python, options.langchain, options.llamaindex = (THIS,), LANGCHAIN[:1], LLAMAINDEX[:1]
+        options.no_types = True
+    return options
 
 
 def combinations(options: argparse.Namespace) -> list[Pins]:

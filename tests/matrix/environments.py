@@ -20,7 +20,10 @@ PACKAGES = {"langchain": "langchain-core", "llamaindex": "llama-index-core"}
 FILES = {
     "LangChain": ("tests/contract/test_langchain*.py", "tests/integration/test_langchain_*.py"),
     "LlamaIndex": ("tests/contract/test_llamaindex*.py", "tests/integration/test_llamaindex_*.py"),
-    "both": ("tests/contract/test_adapters.py", "tests/contract/test_degraded.py"),
+    "both": (
+        *("tests/contract/test_adapters.py", "tests/contract/test_adapter_suite.py", "tests/contract/test_consumers.py"),
+        *("tests/contract/test_degraded.py", "tests/integration/test_observability_adapters.py"),
+    ),
 }
 WARNINGS = (  # of old versions of the frameworks about themselves; the tests make errors of all others
     "ignore:The 'validate_default' attribute",  # llama-index-core 0.13.0, imported under pydantic 2.12 or later
@@ -31,7 +34,7 @@ VERSIONS = "import json, platform, sys; from importlib.metadata import version; 
 VERSIONS += "print(json.dumps([platform.python_version(), *map(version, sys.argv[1:])]))"
 NEEDED = {  # of the extra `test`: what the files above and the type checkers need
     *("basedpyright", "boto3", "hypothesis", "langchain-classic", "langchain-tests", "mypy", "nest-asyncio"),
-    *("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "trio", "trustme", "types-PyYAML"),
+    *("opentelemetry-sdk", "pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "trio", "trustme", "types-PyYAML"),
 }
 
 

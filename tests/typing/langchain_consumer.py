@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_type
+from typing import Any, assert_type
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ConfigurableField, Runnable
 from langchain_core.vectorstores import VectorStore
@@ -31,9 +32,17 @@ def keys_are_texts_or_secrets_and_options_are_known(key: SecretStr) -> list[Base
             api_key=key, model="rerank-v5.0-fast", relevant_spans={"max_spans": 2}, cut_to_spans=True, spans_key="spans"
         ),
         CohereRerank(api_key="k", top_n=3, min_score=0.2, timeout=2.0, retry=Retry(attempts=1), on_error="passthrough"),
-        VoyageRerank(api_key=key, instruction="i", status_key=None),
+        CohereRerank(api_version="v1", max_chunks_per_doc=3, return_documents=True, rank_fields=["title", "text"]),
+        CohereRerank(max_tokens_per_doc=512, priority=3, client_name="my-app", base_url="http://gateway", allow_http=True),
+        VoyageRerank(api_key=key, model="rerank-2.5", instruction="i", return_documents=True, status_key=None),
         PineconeRerank(api_key="k", metadata_fields=["title"], rank_fields=["title", "text"], concurrency=2),
-        KendraRerank(plan_id="p" * 36, title_key="title", first_stage_score_key="score", region="us-east-1"),
+        PineconeRerank(model="cohere-rerank-4-fast", truncate="NONE", return_documents=True, transport="httpx2"),
+        PineconeRerank(max_tokens_per_doc=512, max_chunks_per_doc=3, api_version="2025-10"),
+        KendraRerank(plan_id="p" * 36, title_key="title", first_stage_score_key="score", region="us-east-1", overflow="error"),
+        KendraRerank(plan_id="p" * 36, profile="work", fips=True, score_key="score"),
+        KendraRerank(
+            plan_id="p" * 36, aws_access_key_id="AKID", aws_secret_access_key=key, aws_session_token=SecretStr("session")
+        ),
     ]
 
 
@@ -50,7 +59,7 @@ def any_reranker_will_do(client: Client, own: Reranker) -> list[RerankCompressor
         RerankCompressor(reranker="cohere:rerank-v3.5", top_n=3),
         RerankCompressor(reranker={"type": "fallback", "rerankers": ["cohere", "passthrough"]}),
         RerankCompressor(reranker=client, score_key="score", name="second stage"),
-        RerankCompressor(reranker=own),
+        RerankCompressor(reranker=own, on_error="passthrough"),
     ]
 
 
@@ -86,6 +95,24 @@ def a_transformer_is_one(compressor: KendraRerank) -> BaseDocumentTransformer:
     transformer = RerankTransformer(query="q", reranker=compressor)
     assert_type(transformer.transform_documents([Document("a")]), Sequence[Document])
     return transformer
+
+
+async def it_transforms_in_event_loops(transformer: RerankTransformer) -> Sequence[Document]:
+    return await transformer.atransform_documents([Document("a")])
+
+
+def what_is_written_down_has_the_names_of_keys(compressor: KendraRerank) -> None:
+    assert_type(compressor.lc_secrets, dict[str, str])
+    assert_type(compressor.lc_attributes, dict[str, Any])
+    assert_type(KendraRerank.is_lc_serializable(), bool)
+    assert_type(KendraRerank.provider, str)
+    assert_type(RerankCompressor(reranker="local:bm25").to_json(), SerializedConstructor | SerializedNotImplemented)
+
+
+def fields_may_be_changed_under_each_name(compressor: VoyageRerank, retriever: RerankRetriever) -> VoyageRerank:
+    compressor.top_k = 3
+    retriever.top_n = 3
+    return compressor.model_copy(update={"top_k": 5})
 
 
 async def all_can_be_closed(compressor: CohereRerank, retriever: RerankRetriever, transformer: RerankTransformer) -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from llamaindex_rerankkit import CohereRerank, KendraRerank, PineconeRerank, RerankedNode, RerankPostprocessor, VoyageRerank
 from llamaindex_rerankkit.events import RerankDegradedEvent
-from rerankkit import Client, Reranker, Retry, connect
+from rerankkit import Attempt, Client, Reranker, Retry, Span, connect
 
 
 def every_service_has_typed_options() -> list[BaseNodePostprocessor]:
@@ -40,6 +40,21 @@ def every_service_has_typed_options() -> list[BaseNodePostprocessor]:
     return [cohere, voyage, pinecone, kendra]
 
 
+def what_is_special_of_a_service_is_typed_too(key: SecretStr) -> list[BaseNodePostprocessor]:
+    return [
+        CohereRerank(model="rerank-v5.0-fast", relevant_spans={"max_spans": 2}, priority=3, client_name="my-app"),
+        CohereRerank(api_version="v1", max_chunks_per_doc=3, return_documents=True),
+        CohereRerank(max_tokens_per_doc=512, base_url="http://gateway", allow_http=True),
+        VoyageRerank(api_key=key, return_documents=True),
+        PineconeRerank(rank_fields=["text"], return_documents=True, api_version="2025-10"),
+        PineconeRerank(model="cohere-rerank-4-fast", max_tokens_per_doc=512, max_chunks_per_doc=3),
+        KendraRerank(plan_id="p" * 36, profile="work", fips=True),
+        KendraRerank(
+            plan_id="p" * 36, aws_access_key_id="AKID", aws_secret_access_key=key, aws_session_token=SecretStr("session")
+        ),
+    ]
+
+
 def any_reranker_will_do(client: Client, reranker: Reranker, description: Mapping[str, object]) -> RerankPostprocessor:
     for one in (client, connect("local:bm25"), reranker):
         assert_type(RerankPostprocessor(reranker=one, top_n=3).top_n, int | None)
@@ -64,6 +79,7 @@ async def both_colours_give_nodes(reranker: CohereRerank) -> None:
         found = await entered.apostprocess_nodes(nodes, QueryBundle("q"))
     if isinstance(found[0], RerankedNode):
         assert_type(found[0].retrieval_score, float | None)
+        assert_type(found[0].spans, tuple[Span, ...])
     await reranker.aclose()
     reranker.close()
 
@@ -83,6 +99,15 @@ def dumps_are_plain(reranker: VoyageRerank) -> VoyageRerank:
     assert_type(VoyageRerank.class_name(), str)
     VoyageRerank.from_json(text, api_key="k")
     return VoyageRerank.from_dict(dumped, api_key="k")
+
+
+def ones_own_postprocessors_are_tried_with_nodes_as_they_come(node: TextNode) -> list[NodeWithScore]:
+    return [RerankedNode(node=node, score=0.7, retrieval_score=0.5, spans=(Span(0, 4, 0.9),))]
+
+
+def ones_own_handlers_are_tried_with_events_as_they_come(turn: Attempt) -> RerankDegradedEvent:
+    assert_type(CohereRerank.provider, str)
+    return RerankDegradedEvent(status="degraded", served_by="passthrough", attempts=(turn,))
 
 
 def events_say_who_served(event: RerankDegradedEvent) -> tuple[str, str, int]:

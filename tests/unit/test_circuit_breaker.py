@@ -281,13 +281,19 @@ class Gate(Service):
         await super()._wait(io, request)
 
 
-def test_only_so_many_try_at_a_time_and_all_must_succeed(clock: Clock) -> None:
+def half_open(clock: Clock, *, probes: int = 1) -> tuple[Gate, CircuitBreaker]:
+    """A breaker whose next calls try, and the gate at which they wait."""
     gate = Gate(clock)
-    breaker = CircuitBreaker(gate, window=2, least=2, probes=3)
+    breaker = CircuitBreaker(gate, window=2, least=2, probes=probes)
     gate.error = ServerError
     call("sync", breaker, 2)
     gate.error, gate.waits = None, True
     clock.now += 31
+    return gate, breaker
+
+
+def test_only_so_many_try_at_a_time_and_all_must_succeed(clock: Clock) -> None:
+    gate, breaker = half_open(clock, probes=3)
     with ThreadPoolExecutor(2) as executor, gate:
         trying = [executor.submit(breaker.rerank, "q", TEXTS) for _ in range(2)]
         for _ in trying:
@@ -304,12 +310,7 @@ def test_only_so_many_try_at_a_time_and_all_must_succeed(clock: Clock) -> None:
 
 
 def test_a_cancelled_try_frees_its_place(clock: Clock) -> None:
-    gate = Gate(clock)
-    breaker = CircuitBreaker(gate, window=2, least=2)
-    gate.error = ServerError
-    call("sync", breaker, 2)
-    gate.error, gate.waits = None, True
-    clock.now += 31
+    gate, breaker = half_open(clock)
 
     async def scenario() -> None:
         task = asyncio.create_task(breaker.arerank("q", TEXTS))
@@ -361,12 +362,7 @@ def test_what_began_before_it_opened_says_nothing_about_the_try(clock: Clock) ->
 
 
 def test_a_forked_child_does_not_wait_for_its_parents_try(clock: Clock) -> None:
-    gate = Gate(clock)
-    breaker = CircuitBreaker(gate, window=2, least=2)
-    gate.error = ServerError
-    call("sync", breaker, 2)
-    gate.error, gate.waits = None, True
-    clock.now += 31
+    gate, breaker = half_open(clock)
 
     def in_child() -> None:
         assert call("sync", breaker) == ["served"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.patience import until
 from helpers.processes import fork
-from helpers.ways import run
+from helpers.ways import outrun, run
 from rerankkit import (
     BaseReranker,
     DeadlineExceededError,
@@ -24,7 +24,6 @@ from rerankkit import (
     RateLimitError,
     RerankResponse,
     ServerError,
-    _io,
 )
 from rerankkit.errors import BadRequestError, RerankError
 from rerankkit.resilience import Fallback, Passthrough
@@ -200,21 +199,10 @@ def test_a_task_cancelled_at_the_moment_of_its_turn_loses_no_place() -> None:
 def test_a_thread_that_nobody_waits_for_leaves_the_line() -> None:
     limited = ConcurrencyLimited(gate := Gate(), 1, timeout=60)
 
-    async def raced(io: _io.IO) -> str:
-        async def limited_call() -> str:
-            await limited._rerank(io, limited._checked("q", ["a"], None, None))
-            return "ranked"
-
-        async def at_once() -> str:
-            await io.sleep(0.05)
-            return "first"
-
-        return await io.race([limited_call, at_once], lambda _: True)
-
     with Callers(limited) as callers:
         first = callers.call("async")
         until(lambda: held(limited) == 1)
-        assert _io.run(raced(_io.BLOCKING)) == "first"
+        outrun(limited)
         until(lambda: waiting(limited) == 0)
         gate.let_go()
         first.result()

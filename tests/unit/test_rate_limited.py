@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from helpers.patience import until
 from helpers.processes import fork
-from helpers.ways import run
+from helpers.ways import outrun, run
 from rerankkit import (
     BaseReranker,
     Document,
@@ -323,21 +324,8 @@ def test_a_thread_that_nobody_waits_for_leaves_its_place_to_others() -> None:
     limited = RateLimited(FakeReranker(), requests_per_second=0.01, timeout=HOURS)
     limited.rerank("q", ["a"])
 
-    async def wait(io: _io.IO) -> str:
-        async def limited_call() -> str:
-            await limited._rerank(io, limited._checked("q", ["a"], None, None))
-            return "ranked"
-
-        async def at_once() -> str:
-            await io.sleep(0.05)
-            return "first"
-
-        return await io.race([limited_call, at_once], lambda _: True)
-
-    assert _io.run(wait(_io.BLOCKING)) == "first"
-    deadline = time.monotonic() + 10
-    while limited._own._lines[1]._lines["requests_per_second"].end > time.monotonic() + 101:
-        assert time.monotonic() < deadline
+    outrun(limited)
+    until(lambda: limited._own._lines[1]._lines["requests_per_second"].end <= time.monotonic() + 101)
     with pytest.raises(RateLimitError) as caught:
         limited.rerank("q", ["a"], timeout=1)
     assert 90 < caught.value.retry_after <= 100

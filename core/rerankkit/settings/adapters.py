@@ -77,6 +77,10 @@ class AdapterSettings(Settings):
         names: Sequence[str] | None = getattr(self, "rank_fields", None)
         return names or ()
 
+    def tells_spans(self, response: RerankResponse[D]) -> bool:
+        """Whether *response* says where documents are relevant, so that a document without spans has none."""
+        return bool(getattr(self, "relevant_spans", None)) or any(result.spans for result in response.results)
+
     def kept(self, response: RerankResponse[D]) -> list[RankedDocument[D]]:
         """The results that `min_score` lets through; of a degraded answer all of them."""
         if self.min_score is None or response.status == "degraded":
