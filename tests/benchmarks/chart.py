@@ -33,6 +33,11 @@ def bars(title: str, found: Sequence[Bar], unit: str) -> str:
     )
 
 
+def _rounded(value: float) -> str:
+    """Three digits, or all that stand before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _row(place: int, bar: Bar, most: float, unit: str) -> str:
     top = TOP + ROW * place
     width = max(1.0, (WIDTH - NAMES - VALUES) * bar.value / most)
@@ -40,5 +45,5 @@ def _row(place: int, bar: Bar, most: float, unit: str) -> str:
     return (
         f'<text x="{NAMES - 8}" y="{middle}" text-anchor="end">{escape(bar.name)}</text>'
         f'<rect x="{NAMES}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2" fill="{COLOURS[bar.kind]}"/>'
-        f'<text x="{NAMES + width + 6:.1f}" y="{middle}">{bar.value:,.3g} {escape(unit)}</text>'
+        f'<text x="{NAMES + width + 6:.1f}" y="{middle}">{_rounded(bar.value)} {escape(unit)}</text>'
     )

@@ -129,13 +129,13 @@ def test_failures_of_all_rounds_are_added_up() -> None:
 
 
 def test_a_chart_is_svg_with_the_longest_bar_for_the_largest_figure() -> None:
-    chart = bars("<calls>", [Bar("slow & old", 4.0, "peer"), Bar("fast", 1.0, "ours")], "ms")
+    chart = bars("<calls>", [Bar("slow & old", 4_000.0, "peer"), Bar("fast", 1_000.0, "ours")], "ms")
     root = ET.fromstring(chart)  # noqa: S314 -- our own
     space = "{http://www.w3.org/2000/svg}"
     widths = [float(rect.get("width", 0)) for rect in root.iter(f"{space}rect")]
     words = [text.text for text in root.iter(f"{space}text")]
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
-    assert words == ["<calls>", "fast", "1 ms", "slow & old", "4 ms"]
+    assert words == ["<calls>", "fast", "1,000 ms", "slow & old", "4,000 ms"]
 
 
 def test_figures_are_written_between_the_marks_of_a_page_and_nowhere_else(tmp_path: Path) -> None:
