@@ -150,10 +150,11 @@ def test_the_extras_are_these() -> None:
         "aiohttp",
         "otel",
         "all",
+        "bench",
         "test",
     }
     assert project["requires-python"] == ">=3.11"
-    named = set(extras) - {"all", "test"}
+    named = set(extras) - {"all", "bench", "test"}
     assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,redis,httpx2,aiohttp,otel]"]
     assert named == set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
 
