@@ -6,7 +6,9 @@ as the user's own settings (``LANGSMITH_HIDE_INPUTS``, ``LANGSMITH_HIDE_OUTPUTS`
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +21,15 @@ from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 import rerankkit
 from rerankkit._turns import label_of
 from rerankkit.types import Attempt
+
+_OF_FIRST_RUN = ("context", "langchain", "run_collector", "stdout")
+
+
+def import_tracers() -> None:
+    """Import what LangChain leaves to the first run, 40 ms for which that would hold up its event loop."""
+    for name in _OF_FIRST_RUN:
+        with suppress(ImportError):
+            importlib.import_module(f"langchain_core.tracers.{name}")
 
 
 def config_for(callbacks: Callbacks | None) -> RunnableConfig:

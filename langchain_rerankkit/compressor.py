@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from itertools import repeat
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -20,12 +20,13 @@ from typing_extensions import TypedDict, override
 
 import rerankkit
 from langchain_rerankkit import _runs, _spans
-from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from rerankkit._checks import check_top_n
 from rerankkit._io import check_loop
-from rerankkit.config import to_config
 from rerankkit.retry import Retry
 from rerankkit.settings import AdapterSettings, RerankerSettings
+
+if TYPE_CHECKING:
+    from langchain_rerankkit._configurable import AnyConfigurableField
 
 
 class RerankInput(TypedDict):
@@ -87,6 +88,11 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
             )
         return self
 
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
+        """Be ready for a first call in an event loop."""
+        super().model_post_init(context)
+        _runs.import_tracers()
+
     @abstractmethod
     def _reranker(self) -> rerankkit.Reranker:
         """Who ranks."""
@@ -143,6 +149,8 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     @override
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[RerankInput, list[Document]]:
         """The same with fields that a call's configuration may set; connections are shared where the service stays one."""
+        from langchain_rerankkit._configurable import Configurable  # noqa: PLC0415 -- LangChain imports its own so late, too
+
         super().configurable_fields(**kwargs)  # which knows what may be configured
         return Configurable(default=self, fields=kwargs)
 
@@ -257,6 +265,6 @@ class RerankCompressor(RerankerSettings, BaseRerankCompressor):
         if isinstance(self.reranker, str | Mapping):
             return self.reranker
         try:
-            return to_config(self.reranker)
+            return rerankkit.to_config(self.reranker)
         except rerankkit.InvalidRequestError:
             return None

@@ -15,11 +15,13 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from langchain_rerankkit._compressing import Compressing
-from langchain_rerankkit._configurable import AnyConfigurableField, Configurable
 from langchain_rerankkit._names import Names
 from langchain_rerankkit.compressor import BaseRerankCompressor, RerankInput
 from rerankkit._checks import check_integer
 from rerankkit.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from langchain_rerankkit._configurable import AnyConfigurableField
 
 
 class RerankRetriever(Names, Compressing, BaseRetriever):
@@ -55,6 +57,8 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
     @override
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableSerializable[str, list[Document]]:
         """The same with fields that a call's configuration may set; connections are shared."""
+        from langchain_rerankkit._configurable import Configurable  # noqa: PLC0415 -- LangChain imports its own so late, too
+
         super().configurable_fields(**kwargs)  # which knows what may be configured
         return Configurable(default=self, fields=kwargs)
 

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from rerankkit._content import ACCEPTED
 from rerankkit._deadline_stream import Timeout
 from rerankkit._failing import TransportError
-from rerankkit._library import Transport, check_transport, default_transport
+from rerankkit._library import Transport, check_transport, default_transport, prepare
 from rerankkit._pools import Pools
 from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
@@ -21,6 +21,8 @@ from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
 
 __all__ = ["Http", "TransportError"]
+
+prepare(default_transport())  # with this module: 50 to 100 ms are too long for a first call, or for an event loop
 
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
@@ -36,6 +38,7 @@ class Http:
     def __init__(self, base_url: str, transport: Transport | None = None) -> None:
         self.base_url = base_url
         self.transport: Transport = check_transport(transport) or default_transport()
+        prepare(self.transport)  # before the first call, which may hold up an event loop
         self.bears_cancellation = self.transport == "aiohttp"
         self._closed = False
         self._pools = self._new_pools()

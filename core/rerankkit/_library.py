@@ -6,12 +6,16 @@ fails, `_pools.py` keeps them, and to all others they are alike.
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import importlib
 import importlib.util
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
+from types import ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -34,6 +38,8 @@ def load(name: Httpx) -> Library:
     try:
         with UNDIVIDED:
             codecs.lookup("idna")  # imported by the first look-up of a name otherwise
+            with suppress(ImportError):
+                importlib.import_module("anyio._backends._asyncio")  # by the first call in an event loop otherwise
             return Library(importlib.import_module(name), importlib.import_module(name.replace("httpx", "httpcore")))
     except ModuleNotFoundError as error:
         raise _not_installed(name) from error
@@ -62,15 +68,45 @@ def blocking_transport(name: Transport) -> Httpx:
     return default_transport() if name == "aiohttp" else name
 
 
-@cache
-def ssl_context(name: Transport) -> ssl.SSLContext:
-    """Built once a process, with the first pool: it takes tens of milliseconds."""
+def prepare(name: Transport) -> None:
+    """Import what calls over *name* need."""
+    _ = load(blocking_transport(name))
     if name == "aiohttp":
-        return ssl_context(default_transport())  # one rule for who is trusted
+        _ = _load_aiohttp()
+
+
+CONTEXTS: dict[Httpx, ssl.SSLContext] = {}
+"""What was built of them in this process."""
+
+
+def ssl_context(name: Transport) -> ssl.SSLContext:
+    """Built once a process, with the first pool for https: it takes tens of milliseconds.  One rule for who is trusted."""
+    library = blocking_transport(name)
     with UNDIVIDED:  # OpenSSL has locks, too
-        context: ssl.SSLContext = load(name).httpx.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])  # as httpx's pools do when they connect
-    return context
+        if library not in CONTEXTS:
+            context: ssl.SSLContext = load(library).httpx.create_ssl_context()
+            context.set_alpn_protocols(["http/1.1"])  # as httpx's pools do when they connect
+            CONTEXTS[library] = context
+        return CONTEXTS[library]
+
+
+async def build_ssl_context(url: str, name: Transport) -> None:
+    """Build what a pool for *url* needs in a thread, which reads some hundred certificates while the event loop turns."""
+    if _is_encrypted(url) and blocking_transport(name) not in CONTEXTS:
+        executor = ThreadPoolExecutor(1, thread_name_prefix="rerankkit")
+        try:
+            await asyncio.get_running_loop().run_in_executor(executor, ssl_context, name)
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _context_for(name: Transport, *urls: str) -> ssl.SSLContext:
+    """Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate."""
+    return ssl_context(name) if any(map(_is_encrypted, urls)) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_encrypted(url: str) -> bool:
+    return urlsplit(url).scheme == "https"
 
 
 def proxy_for(url: str) -> str | None:
@@ -122,21 +158,24 @@ def _open_async_pool(url: str, name: Httpx, is_closed: Callable[[], bool]) -> Ht
     return HttpxPool(library, pool)
 
 
+def _load_aiohttp() -> ModuleType:
+    try:
+        with UNDIVIDED:
+            return importlib.import_module("rerankkit._over_aiohttp")
+    except ModuleNotFoundError as error:
+        raise _not_installed("aiohttp") from error
+
+
 def _open_aiohttp(url: str, is_closed: Callable[[], bool]) -> AsyncPool:
     """A pool, by way of the environment's proxy.
 
     Raises:
-        InvalidRequestError: aiohttp is not installed, or cannot use that proxy.
+        InvalidRequestError: aiohttp cannot use that proxy.
     """
-    try:
-        with UNDIVIDED:
-            over_aiohttp = importlib.import_module("rerankkit._over_aiohttp")
-    except ModuleNotFoundError as error:
-        raise _not_installed("aiohttp") from error
-    proxy = proxy_for(url)
+    over_aiohttp, proxy = _load_aiohttp(), proxy_for(url)
     if proxy is not None and not over_aiohttp.can_use(proxy):
         raise _unusable(proxy, url, "socks5:// with another transport")
-    pool: AsyncPool = over_aiohttp.AiohttpPool(proxy, ssl_context("aiohttp"), is_closed)
+    pool: AsyncPool = over_aiohttp.AiohttpPool(proxy, _context_for("aiohttp", url, proxy or ""), is_closed)
     return pool
 
 
@@ -151,7 +190,7 @@ def _open(url: str, name: Transport, transport: Callable[..., Any]) -> Any:  # n
     limits = library.Limits(max_connections=None, max_keepalive_connections=MOST_KEPT)
     try:
         _ = urlsplit(proxy or "").port  # raises for one that cannot be
-        return transport(verify=ssl_context(name), proxy=proxy, limits=limits)
+        return transport(verify=_context_for(name, url), proxy=proxy, limits=limits)
     except (ValueError, ImportError, library.InvalidURL):
         pass
     raise _unusable(proxy or "", url, "socks5:// with the package socksio")

@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
-from rerankkit._library import AsyncPool, Transport, open_async, open_blocking
+from rerankkit._library import AsyncPool, Transport, build_ssl_context, open_async, open_blocking
 from rerankkit._over_httpx import HttpxPool
 
 MAX_CONNECTIONS: dict[Transport, int] = {"httpx": 200, "httpx2": 200, "aiohttp": 500}
@@ -49,6 +50,7 @@ class Pools:
         self.slots = _filled(MAX_BLOCKING)
         self._blocking: HttpxPool | None = None
         self._of_loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
+        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._closing: set[asyncio.Task[None]] = set()
 
     def is_own(self) -> bool:
@@ -63,6 +65,9 @@ class Pools:
 
     async def of_loop(self) -> LoopPool:
         loop = asyncio.get_running_loop()
+        if loop not in self._of_loops:
+            async with self._opening.setdefault(loop, asyncio.Lock()):  # one call builds what all wait for
+                await build_ssl_context(self._url, self._transport)
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()

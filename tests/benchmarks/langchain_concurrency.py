@@ -1,6 +1,7 @@
 """Concurrent calls of LangChain's compressors: how long 64 of half a second take, and how long the event loop stood still.
 
-Run: ``python tests/benchmarks/langchain_concurrency.py [--calls N] [--rounds N]``.
+Run: ``python tests/benchmarks/langchain_concurrency.py [--calls N] [--rounds N] [--freeze]``.  Each round opens its
+connections anew.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import argparse
 import asyncio
 import gc
 import multiprocessing
-import statistics
 import sys
 import time
 from contextlib import suppress
@@ -20,12 +20,12 @@ from langchain_core.documents import Document
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.standstill import Standstill, rows, watched
 from langchain_rerankkit import CohereRerank
 
 REPLY = b'{"id":"r","results":[{"index":1,"relevance_score":0.9},{"index":0,"relevance_score":0.1}]}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(REPLY)
 DOCUMENTS = [Document("a bus"), Document("a ferry")]
-BEAT = 0.005  # seconds
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
@@ -52,31 +52,25 @@ def server_process(seconds: float, told: Connection) -> None:
     asyncio.run(main())
 
 
-async def beats(gaps: list[tuple[float, float]]) -> None:
-    """How long each turn of the loop took, by the clock and by the processor."""
-    while True:
-        started, computed = time.perf_counter(), time.process_time()
-        await asyncio.sleep(BEAT)
-        gaps.append((time.perf_counter() - started - BEAT, time.process_time() - computed))
+async def first_call(compressor: CohereRerank) -> Standstill:
+    """The loop's standstill at the first call of the process."""
+    async with watched() as found:
+        await compressor.acompress_documents(DOCUMENTS, "q")
+    return found
 
 
-async def one_round(calls: int, seconds: float, url: str) -> tuple[float, float, float, float]:
-    """Seconds for all calls, the loop's longest standstill in seconds and in computing, a call's after six that timed out."""
-    gaps: list[tuple[float, float]] = []
+async def one_round(calls: int, seconds: float, url: str) -> tuple[float, float, Standstill]:
+    """Seconds for all calls, seconds for a call after six that timed out, and the loop's standstill during all calls."""
     async with CohereRerank(api_key="k" * 20, base_url=url) as compressor:
-        await compressor.acompress_documents(DOCUMENTS, "q")  # imports and the first connection
-        heart = asyncio.create_task(beats(gaps))
-        started = time.perf_counter()
-        await asyncio.gather(*(compressor.acompress_documents(DOCUMENTS, "q") for _ in range(calls)))
-        took = time.perf_counter() - started
-        heart.cancel()
+        async with watched() as found:
+            started = time.perf_counter()
+            await asyncio.gather(*(compressor.acompress_documents(DOCUMENTS, "q") for _ in range(calls)))
+            took = time.perf_counter() - started
         timed = (asyncio.wait_for(compressor.acompress_documents(DOCUMENTS, "q"), seconds / 5) for _ in range(6))
         await asyncio.gather(*timed, return_exceptions=True)
         started = time.perf_counter()
         await compressor.acompress_documents(DOCUMENTS, "q")
-        seventh = time.perf_counter() - started
-    stood, computed = (max(column) for column in zip(*gaps, strict=True))
-    return took, stood, computed, seventh
+    return took, time.perf_counter() - started, found
 
 
 def main() -> None:
@@ -84,25 +78,24 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="that the service takes")
+    parser.add_argument("--freeze", action="store_true", help="keep what is imported from the garbage collector")
     options = parser.parse_args()
-    gc.collect()
-    gc.freeze()  # or a full collection walks over all that LangChain has loaded, for some 70 ms
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=server_process, args=(options.seconds, theirs), daemon=True)
     process.start()
     url = f"http://127.0.0.1:{ours.recv()}"
+    with CohereRerank(api_key="k" * 20, base_url=url) as compressor:
+        if options.freeze:
+            gc.collect()
+            gc.freeze()
+        first = asyncio.run(first_call(compressor))
     rounds = [asyncio.run(one_round(options.calls, options.seconds, url)) for _ in range(options.rounds)]
     process.terminate()
-    print("| figure | best | median | worst |\n|---|---:|---:|---:|")
-    standstill = "the loop's longest standstill, ms"
-    names = (
-        f"{options.calls} calls of {options.seconds:g} s, s",
-        standstill,
-        f"{standstill} of computing",
-        "a 7th call after 6, s",
-    )
-    for name, found, factor in zip(names, zip(*rounds, strict=True), (1, 1_000, 1_000, 1), strict=True):
-        print(f"| {name} | {factor * min(found):.3g} | {factor * statistics.median(found):.3g} | {factor * max(found):.3g} |")
+    took, seventh, standstills = zip(*rounds, strict=True)
+    print("| figure | |\n|---|---:|")
+    print(f"| {options.calls} calls of {options.seconds:g} s, s: best, worst | {min(took):.3f}, {max(took):.3f} |")
+    print(f"| a 7th call after 6 that timed out, s: best, worst | {min(seventh):.3f}, {max(seventh):.3f} |")
+    print(*rows(first, list(standstills)), sep="\n")
 
 
 if __name__ == "__main__":

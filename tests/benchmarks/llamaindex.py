@@ -1,8 +1,7 @@
 """Many calls at once through the LlamaIndex postprocessor: how long they take together, and how long the loop stands still.
 
-Run: ``python tests/benchmarks/llamaindex.py [--calls N] [--seconds S] [--rounds N]``.  The server is a process of its own and
-answers each request after S seconds.  "in threads" is what LlamaIndex does for a class without async code of its own.  What
-was imported is kept from the garbage collector, which would stop the loop to look at it, as servers do after they started.
+Run: ``python tests/benchmarks/llamaindex.py [--calls N] [--seconds S] [--rounds N] [--freeze]``.  The server is a process of
+its own and answers each request after S seconds.  "in threads" is what LlamaIndex does for a class without async code.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -21,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, TextNode
 
+from benchmarks.standstill import Standstill, rows, watched
 from helpers.services import COHERE, KEY
 from integration.reliability.fault_server import FaultServer
 from integration.reliability.faults import Later
@@ -36,27 +35,14 @@ class InThreads(BaseNodePostprocessor):
         return self.inner._postprocess_nodes(nodes, query_bundle)
 
 
-async def longest_gap(over: asyncio.Event) -> tuple[float, float]:
-    """Seconds for which the loop did not turn, at most: by the clock, and those it worked itself."""
-    gaps: list[tuple[float, float]] = []
-    last, worked = time.perf_counter(), time.thread_time()
-    while not over.is_set():
-        await asyncio.sleep(0.001)
-        gaps.append((time.perf_counter() - last - 0.001, time.thread_time() - worked))
-        last, worked = time.perf_counter(), time.thread_time()
-    return max(gap for gap, _ in gaps), max(work for _, work in gaps)
-
-
-async def at_once(reranker: BaseNodePostprocessor, calls: int) -> tuple[float, float, float]:
-    """Seconds for all of them, and the longest gaps."""
+async def at_once(reranker: BaseNodePostprocessor, calls: int) -> tuple[float, Standstill]:
+    """Seconds for all of them, and how the loop stood still."""
     nodes = [NodeWithScore(node=TextNode(text=f"text {n}")) for n in range(10)]
-    over = asyncio.Event()
-    watch = asyncio.create_task(longest_gap(over))
-    started = time.perf_counter()
-    await asyncio.gather(*(reranker.apostprocess_nodes(nodes, query_str=f"query {n}") for n in range(calls)))
-    seconds = time.perf_counter() - started
-    over.set()
-    return seconds, *await watch
+    async with watched() as found:
+        started = time.perf_counter()
+        await asyncio.gather(*(reranker.apostprocess_nodes(nodes, query_str=f"query {n}") for n in range(calls)))
+        seconds = time.perf_counter() - started
+    return seconds, found
 
 
 def main() -> None:
@@ -64,26 +50,31 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--freeze", action="store_true", help="keep what is imported from the garbage collector")
     options = parser.parse_args()
     server = FaultServer()
     with server.stage(COHERE.name) as stage:
         stage.always(Later(options.seconds))
-        asyncio.run(at_once(CohereRerank(api_key=KEY, base_url=stage.url), 1))  # the first call of a process imports httpx
-        gc.collect()
-        gc.freeze()
-        print("| way | all calls, s | longest gap of the loop, ms | of that its own work, ms |\n|---|---:|---:|---:|")
+        with CohereRerank(api_key=KEY, base_url=stage.url) as reranker:
+            if options.freeze:
+                gc.collect()
+                gc.freeze()
+            _, first = asyncio.run(at_once(reranker, 1))
         for name in ("native", "native, connections open", "in threads"):
-            found: list[tuple[float, float, float]] = []
+            took: list[float] = []
+            standstills: list[Standstill] = []
             for _ in range(options.rounds):
                 reranker = CohereRerank(api_key=KEY, base_url=stage.url, timeout=60)
                 way = InThreads(inner=reranker) if name == "in threads" else reranker
                 with asyncio.Runner() as runner:
                     if name.endswith("open"):
                         runner.run(at_once(way, options.calls))
-                    found.append(runner.run(at_once(way, options.calls)))
+                    seconds, found = runner.run(at_once(way, options.calls))
                     runner.run(reranker.aclose())
-            seconds, gap, work = (statistics.median(values) for values in zip(*found, strict=True))
-            print(f"| {name} | {seconds:.2f} | {gap * 1_000:.0f} | {work * 1_000:.0f} |")
+                took.append(seconds)
+                standstills.append(found)
+            print(f"\n| {name} | |\n|---|---:|\n| all calls, s: best, worst | {min(took):.2f}, {max(took):.2f} |")
+            print(*rows(first, standstills), sep="\n")
     server.stop()
 
 

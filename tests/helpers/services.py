@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +40,12 @@ class Service:
 
     @property
     def transport(self) -> Transport | None:
-        """What its clients use where every fault is tried with every service: so each transport is tried with two of them."""
-        return "aiohttp" if self.name in ("voyage", "kendra") else None
+        """What its clients use where every fault is tried with every service.
+
+        Beside httpx2, which is the default, aiohttp is tried with two of them; where there is no httpx2, httpx with all.
+        """
+        is_alone = importlib.util.find_spec("httpx2") is None
+        return "aiohttp" if self.name in ("voyage", "kendra") and not is_alone else None
 
     def scored(self, scorer: Scorer) -> Callable[[Received], Reply]:
         """An answer to any request, best first, cut to what was asked for."""

@@ -41,7 +41,7 @@ class Unreachable:
     def connect_tcp(self, host: str, port: int, timeout: float, *_: Any) -> Any:
         self.tried.append(host)
         if host == self.answering:
-            return object()
+            return httpcore.MockStream([])
         time.sleep(timeout)
         raise httpcore.ConnectTimeout
 

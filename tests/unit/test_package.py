@@ -13,6 +13,7 @@ import pytest
 import langchain_rerankkit
 import llamaindex_rerankkit
 import rerankkit
+from rerankkit._library import default_transport
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,11 +47,16 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         rerankkit.Jina  # noqa: B018 -- looking is the test
 
 
-def brought(program: str) -> set[str]:
-    """The top-level modules that a program has loaded in the end."""
-    code = f"{program}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+def loaded(program: str) -> set[str]:
+    """The modules that a program has loaded in the end."""
+    code = f"{program}; import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
+
+
+def brought(program: str) -> set[str]:
+    """Those at the top level."""
+    return {name.partition(".")[0] for name in loaded(program)}
 
 
 HEAVY = {
@@ -71,6 +77,33 @@ HEAVY = {
 
 def test_importing_rerankkit_brings_neither_frameworks_nor_anything_heavy() -> None:
     assert not brought("import rerankkit") & (HEAVY | {"pydantic", "httpx", "httpx2", "aiohttp"})
+
+
+def test_importing_rerankkit_brings_nothing_that_sends() -> None:
+    assert not loaded("import rerankkit") & {"rerankkit._http", "rerankkit._engine", "rerankkit.client", "urllib.request"}
+
+
+def test_a_client_brings_the_http_library_with_it_so_that_no_call_has_to() -> None:
+    library = default_transport()
+    assert library not in brought("from rerankkit import Cohere")
+    for name in ("Client", "KendraPlans", "connect"):
+        assert {library, library.replace("httpx", "httpcore")} <= brought(f"from rerankkit import {name}")
+
+
+@pytest.mark.parametrize(("package", "framework"), [("langchain", "langchain_core"), ("llamaindex", "llama_index.core")])
+def test_an_adapter_brings_what_is_asked_for(package: str, framework: str) -> None:
+    assert loaded(f"import {package}_rerankkit").isdisjoint({framework, "rerankkit", "pydantic"})
+    brought = loaded(f"from {package}_rerankkit import CohereRerank")
+    assert framework in brought
+    parts = ("client", "_engine", "_http", "config", "resilience")
+    assert brought.isdisjoint({f"rerankkit.{name}" for name in parts} | {"langchain_rerankkit.retriever"})
+
+
+@pytest.mark.parametrize(("package", "framework"), [("langchain", "langchain_core"), ("llamaindex", "llama_index")])
+def test_an_adapter_without_its_framework_names_the_extra(package: str, framework: str) -> None:
+    code = f"import sys; sys.modules[{framework!r}] = None; from {package}_rerankkit import CohereRerank"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"pip install 'rerankkit[{package}]'" in done.stderr.splitlines()[-1]
 
 
 def test_a_call_brings_only_what_it_needs() -> None:
@@ -117,10 +150,11 @@ def test_the_extras_are_these() -> None:
         "aiohttp",
         "otel",
         "all",
+        "bench",
         "test",
     }
     assert project["requires-python"] == ">=3.11"
-    named = set(extras) - {"all", "test"}
+    named = set(extras) - {"all", "bench", "test"}
     assert extras["all"] == ["rerankkit[langchain,llamaindex,kendra,local,emulator,cli,redis,httpx2,aiohttp,otel]"]
     assert named == set(extras["all"][0].partition("[")[2].rstrip("]").split(","))
 

@@ -9,11 +9,11 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_co
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerankkit._halting import HALT, Halt, interruptible
-from rerankkit._http import Http
-from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
+    from rerankkit._http import Http
+    from rerankkit._wire import HttpRequest, HttpResponse
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
 from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed, was_cancelled

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from rerankkit._http import Http
-from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from rerankkit._http import Http
+    from rerankkit._wire import HttpRequest, HttpResponse
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
 from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from rerankkit._http import Http
-from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
+    from rerankkit._http import Http
+    from rerankkit._wire import HttpRequest, HttpResponse
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
 

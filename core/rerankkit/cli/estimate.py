@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import click
 
-from rerankkit import Client, InvalidRequestError, providers
+import rerankkit
+from rerankkit import InvalidRequestError, providers
 from rerankkit.cli.rerank import Format, Line, read_documents, read_text
 from rerankkit.cli.tables import console, show, table
 from rerankkit.money import UNITS, Estimate, counted
@@ -87,7 +88,7 @@ def _offers(service: str, query: str, documents: Sequence[Line]) -> Iterator[Off
 
 def _estimate(service: str, model: str, query: str, documents: Sequence[Line]) -> Estimate:
     try:
-        return Client(_provider(service, model)).estimate(query, documents)
+        return rerankkit.Client(_provider(service, model)).estimate(query, documents)
     except InvalidRequestError as error:
         return Estimate(unknown=str(error))
 

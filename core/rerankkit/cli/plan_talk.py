@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
-from rerankkit import KendraPlans, Plan, PlanSummary
 from rerankkit._kendra_service import PRICES_READ, hourly_price
 from rerankkit.cli.tables import console, show, table
+
+if TYPE_CHECKING:
+    from rerankkit import KendraPlans, Plan, PlanSummary
 
 MONTH = 720  # hours
 

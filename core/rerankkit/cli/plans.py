@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from rerankkit import KendraPlans, Plan, RerankError
+import rerankkit
+from rerankkit import RerankError
 from rerankkit._plan_requests import MAX_CAPACITY_UNITS, MAX_PAGE_SIZE, create_members
 from rerankkit._plan_watch import LONGEST_PAUSE, WATCH_TIMEOUT
 from rerankkit.cli.plan_talk import (
@@ -50,7 +51,7 @@ def with_plans(work: Callable[..., None]) -> Callable[..., None]:
     @wraps(work)
     def command(*, region: str | None, profile: str | None, fips: bool, **options: Any) -> None:  # noqa: ANN401 -- click's
         try:
-            with KendraPlans(region=region, profile=profile, fips=fips) as known:
+            with rerankkit.KendraPlans(region=region, profile=profile, fips=fips) as known:
                 work(known, **options)
         except RerankError as error:
             raise click.ClickException(_as_options(str(error))) from error
@@ -92,7 +93,7 @@ description_option = click.option("-d", "--description", help="Up to 1,000 chara
 @as_json_option
 @with_plans
 def create(
-    known: KendraPlans,
+    known: rerankkit.KendraPlans,
     name: str,
     description: str | None,
     capacity_units: int | None,
@@ -126,7 +127,7 @@ def create(
 @click.option("--page-size", type=click.IntRange(1, MAX_PAGE_SIZE), help="Plans a request; all are listed anyway.")
 @as_json_option
 @with_plans
-def list_plans(known: KendraPlans, page_size: int | None, as_json: bool) -> None:
+def list_plans(known: rerankkit.KendraPlans, page_size: int | None, as_json: bool) -> None:
     """List the plans of the account in the region."""
     found = list(known.list(page_size=page_size))
     if as_json:
@@ -139,7 +140,7 @@ def list_plans(known: KendraPlans, page_size: int | None, as_json: bool) -> None
 @click.argument("plan_id")
 @as_json_option
 @with_plans
-def describe(known: KendraPlans, plan_id: str, as_json: bool) -> None:
+def describe(known: rerankkit.KendraPlans, plan_id: str, as_json: bool) -> None:
     """Show all that the service tells of a plan."""
     print_plan(known.describe(plan_id), as_json=as_json)
 
@@ -152,7 +153,7 @@ def describe(known: KendraPlans, plan_id: str, as_json: bool) -> None:
 @yes_option
 @with_plans
 def update(
-    known: KendraPlans, plan_id: str, name: str | None, description: str | None, capacity_units: int | None, yes: bool
+    known: rerankkit.KendraPlans, plan_id: str, name: str | None, description: str | None, capacity_units: int | None, yes: bool
 ) -> None:
     """Change a plan's name, description or capacity.
 
@@ -164,7 +165,7 @@ def update(
     click.echo(f"{plan_id} is being updated; `rerankkit plans wait` tells when it is ACTIVE again")
 
 
-def _ask_if_dearer(plan: Plan, capacity_units: int) -> None:
+def _ask_if_dearer(plan: rerankkit.Plan, capacity_units: int) -> None:
     before = plan.capacity_units or 0
     if capacity_units > before:
         units = f"{capacity_units:,} units beyond the first, in place of {before:,}"
@@ -177,7 +178,7 @@ def _ask_if_dearer(plan: Plan, capacity_units: int) -> None:
 @click.option("--wait", "waits", is_flag=True, help="Return when the plan is gone, after an hour at most.")
 @yes_option
 @with_plans
-def delete(known: KendraPlans, plan_id: str, waits: bool, yes: bool) -> None:
+def delete(known: rerankkit.KendraPlans, plan_id: str, waits: bool, yes: bool) -> None:
     """Delete a plan, which may take minutes."""
     lost = "Applications that use this plan will fail"
     if not yes:
@@ -197,7 +198,7 @@ def delete(known: KendraPlans, plan_id: str, waits: bool, yes: bool) -> None:
 @click.option("--poll-seconds", default=LONGEST_PAUSE, show_default=True, help="The longest pause between two looks.")
 @as_json_option
 @with_plans
-def wait(known: KendraPlans, plan_id: str, deleted: bool, timeout: float, poll_seconds: float, as_json: bool) -> None:
+def wait(known: rerankkit.KendraPlans, plan_id: str, deleted: bool, timeout: float, poll_seconds: float, as_json: bool) -> None:
     """Wait until a plan is ACTIVE, or gone.
 
     Prints its status after each look. Fails if the plan has failed, or the time is over.
@@ -214,7 +215,7 @@ def wait(known: KendraPlans, plan_id: str, deleted: bool, timeout: float, poll_s
 @click.argument("plan")
 @click.argument("tags", nargs=-1, required=True, metavar="KEY=VALUE...")
 @with_plans
-def tag(known: KendraPlans, plan: str, tags: Sequence[str]) -> None:
+def tag(known: rerankkit.KendraPlans, plan: str, tags: Sequence[str]) -> None:
     """Give a plan tags.
 
     PLAN is its id or its ARN. A tag of the same name is replaced.
@@ -227,7 +228,7 @@ def tag(known: KendraPlans, plan: str, tags: Sequence[str]) -> None:
 @click.argument("plan")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @with_plans
-def untag(known: KendraPlans, plan: str, keys: Sequence[str]) -> None:
+def untag(known: rerankkit.KendraPlans, plan: str, keys: Sequence[str]) -> None:
     """Take tags from a plan.
 
     PLAN is its id or its ARN. Names it has not got do no harm.
@@ -240,7 +241,7 @@ def untag(known: KendraPlans, plan: str, keys: Sequence[str]) -> None:
 @click.argument("plan")
 @as_json_option
 @with_plans
-def list_tags(known: KendraPlans, plan: str, as_json: bool) -> None:
+def list_tags(known: rerankkit.KendraPlans, plan: str, as_json: bool) -> None:
     """List a plan's tags.
 
     PLAN is its id or its ARN.

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 import click
 from rich.text import Text
 
-from rerankkit import BaseReranker, Client, InvalidRequestError, RerankError, RerankResponse, connect
+import rerankkit
+from rerankkit import BaseReranker, InvalidRequestError, RerankError, RerankResponse
 from rerankkit.cli.tables import console, moved, show, table
-from rerankkit.config import from_config, load_config
 
 Line: TypeAlias = str | Mapping[str, Any]
 Format: TypeAlias = Literal["auto", "lines", "jsonl", "json"]
@@ -79,12 +79,12 @@ def rerank(
 def _reranker(target: str | None, config: str | None, options: Mapping[str, Any]) -> BaseReranker:
     """Who ranks, by name or as a file describes."""
     if config is None:
-        return connect(target or DEFAULT_TARGET, **options)
+        return rerankkit.connect(target or DEFAULT_TARGET, **options)
     if target is not None or options:
         other = "--with" if target is not None else "--option"
         raise click.UsageError(f"--config says who ranks and how: leave out {other}, or --config")
     try:
-        return from_config(load_config(config))
+        return rerankkit.from_config(rerankkit.load_config(config))
     except InvalidRequestError as error:
         raise click.ClickException(f"{error}" if config in str(error) else f"{config}: {error}") from error
 
@@ -184,7 +184,11 @@ def _title(reranker: BaseReranker, response: RerankResponse[Line]) -> str:
     """Who ranked, where if not at the service's own address, and what it took."""
     units = {name.replace("_", " "): value for name, value in asdict(response.usage).items() if value}
     used = ", ".join(f"{name}: {value:,g}" for name, value in units.items())
-    where = f"at {reranker.provider.base_url}" if isinstance(reranker, Client) and not reranker.provider.is_at_home else ""
+    where = (
+        f"at {reranker.provider.base_url}"
+        if isinstance(reranker, rerankkit.Client) and not reranker.provider.is_at_home
+        else ""
+    )
     return " ".join(part for part in (response.provider, response.model, where, f"({used})" if used else "") if part)
 
 

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from rich.progress import Progress
 
-from rerankkit import Client, Cohere, Kendra, Pinecone, Provider, Usage, Voyage
+import rerankkit
+from rerankkit import Cohere, Kendra, Pinecone, Provider, Usage, Voyage
 from rerankkit.cli.collection import Collection, Query
 from rerankkit.cli.frameworks import Core, Way, langchain_retriever, llamaindex_engine
 from rerankkit.emulator import Emulator
@@ -18,7 +19,7 @@ from rerankkit.emulator.settings import KEY
 
 CANDIDATES = 25  # as many as Kendra ranks in one request
 
-MakeWay: TypeAlias = Callable[[Collection, Client, int], Way]
+MakeWay: TypeAlias = "Callable[[Collection, rerankkit.Client, int], Way]"
 NEEDS = {"LangChain": "langchain_core", "LlamaIndex": "llama_index", "Kendra": "botocore"}
 
 
@@ -77,7 +78,7 @@ def _frameworks(progress: Progress) -> Mapping[str, MakeWay]:
 
 def _try(provider: Provider, collection: Collection, makers: Mapping[str, MakeWay], progress: Progress) -> Trial:
     trial = Trial(provider.name)
-    with Client(provider) as client:
+    with rerankkit.Client(provider) as client:
         core = Core(collection, client, CANDIDATES)
         others = {name: make(collection, client, CANDIDATES) for name, make in makers.items()}
         for query in progress.track(collection.queries, description=f"ranking through {provider.name}"):

@@ -13,15 +13,13 @@ from pydantic import (
     field_validator,
 )
 
+import rerankkit
 from rerankkit._checks import kind_of
 from rerankkit._closing import Closing
 from rerankkit._degrading import OnError
-from rerankkit.config import from_config
-from rerankkit.config._secrets import refusal
 from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.reranker import Reranker
-from rerankkit.resilience import Fallback, Passthrough
 from rerankkit.settings.adapters import Settings
 
 
@@ -58,7 +56,7 @@ class RerankerSettings(RankingSettings, Closing):
             raise InvalidRequestError(f"reranker must be a reranker, such as Client({value!r}), or a connect() string")
         if isinstance(value, type):
             raise InvalidRequestError(f"reranker must be a reranker, got {kind_of(value)}: write it with its parentheses")
-        refused = refusal(value)
+        refused = _refusal(value)
         if refused is not None:
             del value
             raise refused
@@ -76,8 +74,8 @@ class RerankerSettings(RankingSettings, Closing):
     def _reranker(self) -> Reranker:
         given, on_error = self.reranker, self.on_error
         if self._connected is None or not _is_same(self._connected[0], given) or self._connected[1] != on_error:
-            reranker = from_config(given) if isinstance(given, str | Mapping) else given
-            asked = Fallback(reranker, Passthrough()) if on_error == "passthrough" else reranker
+            reranker = rerankkit.from_config(given) if isinstance(given, str | Mapping) else given
+            asked = rerankkit.Fallback(reranker, rerankkit.Passthrough()) if on_error == "passthrough" else reranker
             self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
         return self._connected[2]
 
@@ -96,6 +94,13 @@ class RerankerSettings(RankingSettings, Closing):
         reranker = self._reranker()
         if isinstance(reranker, Closing):
             await reranker.aclose()
+
+
+def _refusal(value: object) -> InvalidRequestError | None:
+    """What to raise if *value* is a description that holds a key."""
+    from rerankkit.config._secrets import refusal  # noqa: PLC0415 -- 50 ms that adapters of one service do not need
+
+    return refusal(value)
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import itemgetter
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -15,15 +15,18 @@ from pydantic import (
     SecretStr,
 )
 
+import rerankkit
 from rerankkit import providers
 from rerankkit._closing import Closing
 from rerankkit._described import SECRET, parameters
 from rerankkit._library import Transport
-from rerankkit.client import Client
 from rerankkit.providers import cohere, pinecone, voyage
 from rerankkit.reranker import Reranker
 from rerankkit.retry import Retry
 from rerankkit.settings.rerankers import RankingSettings
+
+if TYPE_CHECKING:
+    from rerankkit.client import Client
 
 
 def _hidden(key: SecretStr | str | None) -> SecretStr | None:
@@ -83,7 +86,7 @@ class ServiceSettings(RankingSettings, Closing):
     def _new_client(self) -> Client:
         provider_class = providers.load(self.provider)
         own: dict[str, Any] = {name: getattr(self, name) for name in OF_CLIENT}
-        return Client(provider_class(**{name: getattr(self, name) for name in parameters(provider_class)}), **own)
+        return rerankkit.Client(provider_class(**{name: getattr(self, name) for name in parameters(provider_class)}), **own)
 
     def share_connections(self, other: Self) -> None:
         """Use those of *other*, as long as both have the same settings."""

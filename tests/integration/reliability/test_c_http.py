@@ -263,9 +263,9 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The environment names the tests' own authority, and what was read of it before is forgotten."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    _library.ssl_context.cache_clear()
+    _library.CONTEXTS.clear()
     yield
-    _library.ssl_context.cache_clear()
+    _library.CONTEXTS.clear()
 
 
 def assert_not_followed(trial: Trial, status: int, location: str, host: str) -> None:

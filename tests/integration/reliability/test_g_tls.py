@@ -34,9 +34,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def _trusting(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CA is trusted, as a company's own is: by the usual variable."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-    _library.ssl_context.cache_clear()
+    _library.CONTEXTS.clear()
     yield
-    _library.ssl_context.cache_clear()
+    _library.CONTEXTS.clear()
 
 
 SERVERS: dict[str, tuple[Callable[[Certificates], ssl.SSLContext], str]] = {
@@ -77,7 +77,7 @@ def test_a_server_of_a_trusted_ca_is_used(trial: Trial, certificates: Certificat
 
 @G7
 def test_a_ca_that_was_not_named_is_not_trusted(trial: Trial, certificates: Certificates) -> None:
-    _library.ssl_context.cache_clear()
+    _library.CONTEXTS.clear()
     with tls_server(certificates.good, trial.service.scored(score_of)) as server:
         assert "certificate verify failed" in str(trial(url=server.url).error)
     assert server.application_bytes == 0
@@ -102,7 +102,7 @@ def test_no_variable_switches_verification_off(
     trial: Trial, certificates: Certificates, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, SWITCHES[variable])
-    _library.ssl_context.cache_clear()
+    _library.CONTEXTS.clear()
     with tls_server(certificates.self_signed, trial.service.scored(score_of)) as server:
         assert isinstance(trial(url=server.url).error, APIConnectionError)
     assert server.application_bytes == 0

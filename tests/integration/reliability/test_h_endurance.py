@@ -47,7 +47,11 @@ H4 = row(
     "a soak: every tenth request meets one of eighteen transient faults, threads and tasks call four services",
     "no wrong or lost answer, 99.9% succeed, nothing is left behind; `python -m tests.soak`",
 )
-H5 = row("H5", "what a call costs over the HTTP library's own", "is measured: `python tests/benchmarks/overhead.py`")
+H5 = row(
+    "H5",
+    "what a call costs over the HTTP library's own",
+    "is measured: `python -m tests.benchmarks --scenario sync --scenario async`",
+)
 H6 = row("H6", "import and construction", "open no socket and look up no name")
 
 
@@ -211,17 +215,20 @@ def test_a_broken_promise_ends_the_soak_with_an_error(monkeypatch: pytest.Monkey
     assert "BROKEN" in done.output
 
 
+OF_TWO = ("--contestant", "httpx", "--contestant", "core")
+
+
 @H5
 def test_the_cost_of_a_call_is_measured() -> None:
     done = subprocess.run(
-        [sys.executable, "tests/benchmarks/overhead.py", "--rounds", "1", "--calls", "20"],
+        [sys.executable, "-m", "tests.benchmarks", "--quick", "--rounds", "1", "--scenario", "async", *OF_TWO],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "p50" in done.stdout
-    assert "rerankkit" in done.stdout
+    assert "| core[" in done.stdout
+    assert "| httpx |" in done.stdout
 
 
 NO_NETWORK = """

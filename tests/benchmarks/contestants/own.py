@@ -1,0 +1,180 @@
+"""rerankkit, through its core and both adapters, over each HTTP library it can choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from benchmarks.contestants.contestant import KEY, TOP_N, Contestant
+
+
+@cache
+def transports() -> Sequence[str]:
+    """As the constructor's type has them."""
+    from rerankkit import Client
+
+    return _literals(get_type_hints(Client.__init__)["transport"])
+
+
+def _literals(annotation: object) -> list[str]:
+    if isinstance(annotation, str):
+        return [annotation]
+    return [name for inner in get_args(annotation) for name in _literals(inner)]
+
+
+@cache
+def default_transport() -> str:
+    from rerankkit._library import default_transport as chosen
+
+    return chosen()
+
+
+class Core(Contestant):
+    kind = "ours"
+    packages = ("rerankkit",)
+    imports = "from rerankkit import Client, Cohere"
+    transport = ""
+
+    def __init__(self, url: str) -> None:
+        self.reranker: Any = self.make(url + "/cohere")
+
+    def make(self, url: str) -> Any:
+        from rerankkit import Client, Cohere
+
+        return Client(Cohere(api_key=KEY, base_url=url), transport=self.transport, timeout=60)  # type: ignore[arg-type]
+
+    def rerank(self, query: str, documents: Any) -> Any:
+        return self.reranker.rerank(query, documents, top_n=TOP_N)
+
+    async def arerank(self, query: str, documents: Any) -> Any:
+        return await self.reranker.arerank(query, documents, top_n=TOP_N)
+
+    def pairs(self, answer: Any) -> list[tuple[int, float]]:
+        return [(result.index, result.relevance_score) for result in answer.results]
+
+    async def aclose(self) -> None:
+        await self.reranker.aclose()
+
+
+class SixAttempts(Core):
+    """For a service that refuses one request in six: the default is three attempts."""
+
+    name = "core, 6 attempts"
+    scenarios = frozenset({"faults"})
+
+    def make(self, url: str) -> Any:
+        from rerankkit import Client, Cohere, Retry
+
+        return Client(Cohere(api_key=KEY, base_url=url), retry=Retry(attempts=6), transport=self.transport, timeout=60)  # type: ignore[arg-type]
+
+
+class HedgedCore(Core):
+    name = "core, Hedged"
+    scenarios = frozenset({"tail"})
+
+    def make(self, url: str) -> Any:
+        from rerankkit.resilience import Hedged
+
+        return Hedged(super().make(url), delay=0.05)
+
+
+class CachedCore(Core):
+    name = "core, Cached"
+    scenarios = frozenset({"duplicates"})
+
+    def make(self, url: str) -> Any:
+        from rerankkit.resilience import Cached
+
+        return Cached(super().make(url))
+
+
+class LangChain(Core):
+    packages = ("rerankkit", "langchain-core")
+    framework = "from langchain_core.documents import BaseDocumentCompressor"
+    imports = "from langchain_rerankkit import RerankCompressor; from rerankkit import Client, Cohere"
+
+    def __init__(self, url: str) -> None:
+        from langchain_rerankkit import RerankCompressor
+
+        self.reranker = self.make(url + "/cohere")
+        self.compressor = RerankCompressor(reranker=self.reranker, top_n=TOP_N)
+
+    def prepare(self, texts: Sequence[str]) -> Any:
+        from langchain_core.documents import Document
+
+        return [Document(page_content=text, metadata={"number": number}) for number, text in enumerate(texts)]
+
+    def rerank(self, query: str, documents: Any) -> Any:
+        return self.compressor.compress_documents(documents, query)
+
+    async def arerank(self, query: str, documents: Any) -> Any:
+        return await self.compressor.acompress_documents(documents, query)
+
+    def pairs(self, answer: Any) -> list[tuple[int, float]]:
+        return [(document.metadata["number"], document.metadata["relevance_score"]) for document in answer]
+
+
+class LlamaIndex(Core):
+    packages = ("rerankkit", "llama-index-core")
+    framework = "from llama_index.core.postprocessor.types import BaseNodePostprocessor"
+    imports = "from llamaindex_rerankkit import RerankPostprocessor; from rerankkit import Client, Cohere"
+
+    def __init__(self, url: str) -> None:
+        from llamaindex_rerankkit import RerankPostprocessor
+
+        self.reranker = self.make(url + "/cohere")
+        self.postprocessor = RerankPostprocessor(reranker=self.reranker, top_n=TOP_N)
+
+    def prepare(self, texts: Sequence[str]) -> Any:
+        from llama_index.core.schema import NodeWithScore, TextNode
+
+        return [NodeWithScore(node=TextNode(text=text, id_=str(number)), score=0.0) for number, text in enumerate(texts)]
+
+    def rerank(self, query: str, documents: Any) -> Any:
+        return self.postprocessor.postprocess_nodes(documents, query_str=query)
+
+    async def arerank(self, query: str, documents: Any) -> Any:
+        return await self.postprocessor.apostprocess_nodes(documents, query_str=query)
+
+    def pairs(self, answer: Any) -> list[tuple[int, float]]:
+        return [(int(node.node.node_id), node.score) for node in answer]
+
+
+class LlamaIndexTexts(LlamaIndex):
+    """What LlamaIndex takes to say a node's text, for each node: there is no other way to get it."""
+
+    name = "LlamaIndex's own get_content"
+    kind = "part"
+    native = None
+    scenarios = frozenset({"sync"})
+
+    def rerank(self, query: str, documents: Any) -> Any:
+        from llama_index.core.schema import MetadataMode
+
+        return [node.get_content(metadata_mode=MetadataMode.NONE) for node in documents]
+
+    def pairs(self, answer: Any) -> None:
+        return None
+
+
+def over(base: type[Core], short: str, transport: str) -> type[Core]:
+    """*base* over that library: ``core[httpx2]``."""
+    effort = 0 if transport == default_transport() else 1 if base is Core or transport != "httpx" else 2
+    return type(base.__name__, (base,), {"name": f"{short}[{transport}]", "transport": transport, "effort": effort})
+
+
+for one in (SixAttempts, HedgedCore, CachedCore, LlamaIndexTexts):
+    one.transport, one.effort = default_transport(), 0
+
+CONTESTANTS = [
+    *(
+        over(base, short, transport)
+        for base, short in ((Core, "core"), (LangChain, "langchain"), (LlamaIndex, "llamaindex"))
+        for transport in transports()
+    ),
+    SixAttempts,
+    HedgedCore,
+    CachedCore,
+    LlamaIndexTexts,
+]
