@@ -80,6 +80,11 @@ class Client(BaseReranker):
         """The service and the model asked for."""
         return label(self.provider.name, self.provider.model)
 
+    @property
+    def takes_scores(self) -> bool:
+        """Whether the service ranks by them, too."""
+        return self.provider.takes_scores
+
     def __repr__(self) -> str:
         return f"Client({self.provider!r}, timeout={self.timeout:g})"
 

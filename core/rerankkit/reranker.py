@@ -54,6 +54,11 @@ class BaseReranker(Described, Closing, ABC):
         """How it is called in reports, such as ``"cohere:rerank-v3.5"``."""
         return type(self).__name__.lower()
 
+    @property
+    def takes_scores(self) -> bool:
+        """Whether it may look at the documents' first-stage scores."""
+        return True
+
     @abstractmethod
     async def _rerank(self, io: IO, request: RerankRequest[D]) -> RerankResponse[D]:
         """Carry out a checked request."""

@@ -14,9 +14,8 @@ from pydantic import (
 )
 
 from rerankkit._watching import WATCH
-from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
-from rerankkit.reranker import Reranker
+from rerankkit.reranker import BaseReranker, Reranker
 from rerankkit.types import D, Document, RankedDocument, RerankResponse
 
 
@@ -105,4 +104,4 @@ class AdapterSettings(Settings):
 
 def _needs_scores(reranker: Reranker) -> bool:
     """Whether somebody looks at first-stage scores: of most clients it is known that nobody does, unless they are watched."""
-    return WATCH.begin is not None or not isinstance(reranker, Client) or reranker.provider.takes_scores
+    return WATCH.begin is not None or not isinstance(reranker, BaseReranker) or reranker.takes_scores
