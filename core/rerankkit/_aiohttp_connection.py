@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 NO_LIMIT = 2 * MAX_HEAD_BYTES  # of a line: `MAX_HEAD_BYTES` is to be met first, wherever the bytes are
+MOST_INTERIM = 256  # replies before the final one: they come without a turn of the event loop in between
 SWITCHING = 101
 FIRST_FINAL = 200  # statuses below it announce a reply to come, 101 apart
 
@@ -88,6 +89,7 @@ class Protocol(ResponseHandler):
     def begin(self) -> None:
         """Expect a reply."""
         self._received = 0
+        self._interim = 0
         self._content: StreamReader | None = None
         self._progress: asyncio.Future[None] | None = None
 
@@ -139,6 +141,8 @@ class Protocol(ResponseHandler):
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         if _is_final(data[0]):
             self._content = data[1]
+        else:
+            self._interim += 1
         super().feed_data(data, size)
         self._tell_of_progress()
 
@@ -149,7 +153,10 @@ class Protocol(ResponseHandler):
             if self.exception() is not None:
                 return
             if self._received > MAX_HEAD_BYTES:
-                self._refuse()
+                self._refuse(f"the head of the answer is longer than {MAX_HEAD_BYTES:,} bytes")
+                return
+            if self._interim > MOST_INTERIM:
+                self._refuse(f"more than {MOST_INTERIM} interim replies came before the answer")
                 return
             piece, data = data[:HEAD_CHUNK], data[HEAD_CHUNK:]
             self._received += len(piece)
@@ -175,8 +182,8 @@ class Protocol(ResponseHandler):
             self._content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
         super().abort()
 
-    def _refuse(self) -> None:
-        self.set_exception(UnreadableReplyError(f"the head of the answer is longer than {MAX_HEAD_BYTES:,} bytes"))
+    def _refuse(self, why: str) -> None:
+        self.set_exception(UnreadableReplyError(why))
         self._hang_up()
 
     def _hang_up(self) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 86_400.0  # seconds; sockets refuse what their clock cannot hold
 MAX_HEAD_BYTES = 65_536  # and no more are read while the head of a reply is not whole
-HEAD_CHUNK = 8_192  # bytes of it, and of what follows it, that are read at once
+HEAD_CHUNK = 2_048  # bytes of it, and of what follows it, that are read at once: interim replies are a lot of work for so few
 CHUNK = 65_536  # bytes handed to the library at once; the time is looked at in between
 
 

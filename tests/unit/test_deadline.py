@@ -411,7 +411,7 @@ def test_the_head_of_a_reply_is_read_in_small_pieces_and_bounded_and_its_body_is
     async def scenario() -> None:
         timeout = Timeout.until(Deadline(5))
         assert [await length(timeout, 5), await length(timeout, 5)] == [5, 5]
-        assert [await length(timeout) for _ in range(8)] == [HEAD_CHUNK] * 8
+        assert [await length(timeout) for _ in range(32)] == [HEAD_CHUNK] * 32
         with pytest.raises(UnreadableReplyError, match="the head of the answer is longer than 65,536 bytes"):
             await length(timeout)
         timeout.answered = True
