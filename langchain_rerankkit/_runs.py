@@ -7,7 +7,7 @@ as the user's own settings (``LANGSMITH_HIDE_INPUTS``, ``LANGSMITH_HIDE_OUTPUTS`
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -37,22 +37,26 @@ def config_for(callbacks: Callbacks | None) -> RunnableConfig:
     return ensure_config() if callbacks is None else ensure_config(RunnableConfig(callbacks=callbacks))
 
 
-def start(name: str, query: str, config: RunnableConfig, facts: Mapping[str, Any]) -> CallbackManagerForRetrieverRun:
-    """A run below that of *config*."""
+def start(
+    name: Callable[[], str], query: str, config: RunnableConfig, facts: Callable[[], Mapping[str, Any]]
+) -> CallbackManagerForRetrieverRun | None:
+    """A run below that of *config*; None if LangChain, once it has looked for handlers everywhere, knows of none."""
     manager = get_callback_manager_for_config(config)
-    manager.metadata = {**manager.metadata, **facts}
-    name = config.get("run_name") or name
-    return manager.on_retriever_start(None, query, run_id=config.get("run_id"), name=name)
+    if not manager.handlers:
+        return None
+    manager.metadata = {**manager.metadata, **facts()}
+    return manager.on_retriever_start(None, query, run_id=config.get("run_id"), name=config.get("run_name") or name())
 
 
 async def astart(
-    name: str, query: str, config: RunnableConfig, facts: Mapping[str, Any]
-) -> AsyncCallbackManagerForRetrieverRun:
+    name: Callable[[], str], query: str, config: RunnableConfig, facts: Callable[[], Mapping[str, Any]]
+) -> AsyncCallbackManagerForRetrieverRun | None:
     """The same in the running event loop."""
     manager = get_async_callback_manager_for_config(config)
-    manager.metadata = {**manager.metadata, **facts}
-    name = config.get("run_name") or name
-    return await manager.on_retriever_start(None, query, run_id=config.get("run_id"), name=name)
+    if not manager.handlers:
+        return None
+    manager.metadata = {**manager.metadata, **facts()}
+    return await manager.on_retriever_start(None, query, run_id=config.get("run_id"), name=config.get("run_name") or name())
 
 
 def end(run: CallbackManagerForRetrieverRun, found: Sequence[Document], facts: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self
 
@@ -155,17 +156,19 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         return Configurable(default=self, fields=kwargs)
 
     def _run(self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None) -> list[Document]:
-        # what all ways in come to: one call, which is one run
+        # what all ways in come to: one call, which is one run of whoever listens
         documents = list(documents)
         reranker = self._reranker()
-        run = _runs.start(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
+        run = _runs.start(self.get_name, query, config, partial(_runs.request_facts, reranker, documents, top_n))
         try:
             response = reranker.rerank(query, self._candidates(reranker, documents), top_n=top_n, timeout=self.timeout)
             found = self._answered(documents, response)
         except BaseException as error:
-            _runs.fail(run, error)
+            if run is not None:
+                _runs.fail(run, error)
             raise
-        _runs.end(run, found, _runs.response_facts(response, len(found)))
+        if run is not None:
+            _runs.end(run, found, _runs.response_facts(response, len(found)))
         return found
 
     async def _arun(
@@ -175,14 +178,16 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         check_loop()  # before LangChain looks for it
         documents = list(documents)
         reranker = self._reranker()
-        run = await _runs.astart(self.get_name(), query, config, _runs.request_facts(reranker, documents, top_n))
+        run = await _runs.astart(self.get_name, query, config, partial(_runs.request_facts, reranker, documents, top_n))
         try:
             response = await reranker.arerank(query, self._candidates(reranker, documents), top_n=top_n, timeout=self.timeout)
             found = self._answered(documents, response)
         except BaseException as error:
-            await _runs.afail(run, error)
+            if run is not None:
+                await _runs.afail(run, error)
             raise
-        await _runs.aend(run, found, _runs.response_facts(response, len(found)))
+        if run is not None:
+            await _runs.aend(run, found, _runs.response_facts(response, len(found)))
         return found
 
     def _top_n_of(self, options: Mapping[str, Any]) -> int | None:
@@ -224,13 +229,31 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         stale: Collection[str | None],
     ) -> Document:
         """A copy with its score, *status* and spans, and without what is *stale*: what an earlier call said of them."""
-        before = {name: value for name, value in document.metadata.items() if name not in stale}
-        metadata = {**before, self.score_key: result.relevance_score, **status}
+        metadata = dict(document.metadata)
+        for name in stale:
+            metadata.pop(name, None)
+        metadata[self.score_key] = result.relevance_score
+        metadata.update(status)
         if not result.spans:
-            return document.model_copy(update={"metadata": metadata})
+            return _copied(document, {"metadata": metadata})
         metadata[self.spans_key] = _spans.offsets(result.spans)
         text = _spans.cut(document.page_content, result.spans) if self.cut_to_spans else document.page_content
-        return document.model_copy(update={"page_content": text, "metadata": metadata})
+        return _copied(document, {"page_content": text, "metadata": metadata})
+
+
+def _copied(document: Document, changed: dict[str, Any]) -> Document:
+    """What `model_copy` returns, made in half the time of what LangChain's own class can hold."""
+    if type(document) is not Document or document.__pydantic_extra__ or getattr(document, "__pydantic_private__", None):
+        return document.model_copy(update=changed)
+    copy = Document.__new__(Document)
+    _set(copy, "__dict__", {**vars(document), **changed})
+    _set(copy, "__pydantic_fields_set__", {*document.__pydantic_fields_set__, *changed})
+    _set(copy, "__pydantic_extra__", None)
+    _set(copy, "__pydantic_private__", None)
+    return copy
+
+
+_set = object.__setattr__  # past pydantic's, as pydantic's own copies do
 
 
 def _check_documents(documents: Sequence[object]) -> None:

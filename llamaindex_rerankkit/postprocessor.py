@@ -6,14 +6,16 @@ Nodes are the caller's own, in new `NodeWithScore`s; neither is touched. Where t
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, TypeVar
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +27,14 @@ from rerankkit._turns import label_of
 from rerankkit.settings import AdapterSettings, RerankerSettings
 
 dispatcher = get_dispatcher(__name__)
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _signed(method: F) -> F:
+    """The method, which knows its signature: LlamaIndex asks for it at each call, and would have it made anew."""
+    method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return method
 
 
 class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
@@ -53,6 +63,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     def _reranker(self) -> rerankkit.Reranker:
         """Who ranks."""
 
+    @_signed
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         query, nodes = _checked(query_bundle), list(nodes)
         if not nodes:
@@ -64,6 +75,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
             return self._found(nodes, response, report)
 
     @dispatcher.span
+    @_signed
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
@@ -81,9 +93,8 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
         if set(map(type, nodes)) != {NodeWithScore}:
             for index, node in enumerate(nodes):
                 self._check(index, node)
-        mode = self.metadata_mode
-        texts = [node.node.get_content(metadata_mode=mode) for node in nodes]
-        return self.candidates(reranker, texts, (node.node.metadata for node in nodes), [node.score for node in nodes])
+        texts = _texts([node.node for node in nodes], self.metadata_mode)
+        return self.candidates(reranker, texts, (node.node.metadata for node in nodes), (node.score for node in nodes))
 
     def _check(self, index: int, node: object) -> None:
         kind = type(node).__name__
@@ -98,9 +109,11 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     def _reported(
         self, reranker: rerankkit.Reranker, query: QueryBundle, nodes: list[NodeWithScore]
     ) -> AbstractContextManager[Report]:
-        label = label_of(reranker)
-        model_name = label.partition(":")[2] or label
-        return reported(Call(query, nodes, self.top_n or len(nodes), model_name), self.callback_manager)
+        def call() -> Call:
+            label = label_of(reranker)
+            return Call(query, nodes, self.top_n or len(nodes), model_name=label.partition(":")[2] or label)
+
+        return reported(call, self.callback_manager)
 
     def _found(
         self, nodes: Sequence[NodeWithScore], response: rerankkit.RerankResponse[str | rerankkit.Document], report: Report
@@ -110,7 +123,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
             dispatcher.event(RerankDegradedEvent(status=response.status, served_by=served_by, attempts=attempts))
         spans = self.tells_spans(response)
         report.nodes = [self._scored(nodes[result.index], result, spans=spans) for result in self.kept(response)]
-        report.tags = answer(response)
+        report.tags = partial(answer, response)
         return report.nodes
 
     def _scored(
@@ -118,14 +131,14 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     ) -> NodeWithScore:
         """The same node in a new wrapper; where nobody ranked, with the first stage's score."""
         score = given.score if result.skipped == "not_ranked" else result.relevance_score
+        if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes twice as long
+            if not self.keep_retrieval_score and not spans:
+                return NodeWithScore(node=given.node, score=score)
+            return RerankedNode(node=given.node, score=score, retrieval_score=given.score, spans=result.spans)
         if isinstance(given, RerankedNode):
             first = given.score if self.keep_retrieval_score and given.retrieval_score is None else given.retrieval_score
             known = {"retrieval_score": first, "spans": result.spans if spans else given.spans}
             return given.model_copy(update={"score": score, **known})
-        if self.keep_retrieval_score or (spans and type(given) is NodeWithScore):
-            return RerankedNode(node=given.node, score=score, retrieval_score=given.score, spans=result.spans)
-        if type(given) is NodeWithScore:  # a copy, which keeps what subclasses add, takes ten times as long
-            return NodeWithScore(node=given.node, score=score)
         return given.model_copy(update={"score": score})
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -138,6 +151,13 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """With the same callbacks: those of a copy would be told what nobody hears."""
         return super().__deepcopy__({**(memo or {}), id(self.callback_manager): self.callback_manager})
+
+
+def _texts(nodes: Sequence[BaseNode], mode: MetadataMode) -> list[str]:
+    """What `get_content` says of each; of LlamaIndex's own text nodes without metadata that is their `text`, at once."""
+    if mode is not MetadataMode.NONE:
+        return [node.get_content(metadata_mode=mode) for node in nodes]
+    return [node.text if type(node) is TextNode else node.get_content(metadata_mode=mode) for node in nodes]
 
 
 def _checked(query_bundle: QueryBundle | None) -> QueryBundle:

@@ -5,8 +5,8 @@ With events go texts and nodes, as with those of LlamaIndex itself: what is kept
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayloa
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.dispatcher import Dispatcher
+from llama_index_instrumentation.event_handlers import NullEventHandler
 
 from rerankkit import Document, RerankError, RerankResponse
 
@@ -37,41 +39,60 @@ class Call:
 
 @dataclass
 class Report:
-    """What came of a call: filled in while it goes on."""
+    """What came of a call: filled in while it goes on.
+
+    Attributes:
+        tags: Makes what is said beside the nodes, if anybody is there to hear it.
+    """
 
     nodes: list[NodeWithScore] = field(default_factory=list[NodeWithScore])
-    tags: dict[str, Any] = field(default_factory=dict[str, Any])
+    tags: Callable[[], dict[str, Any]] = dict[str, Any]
 
 
 @contextmanager
-def reported(call: Call, callback_manager: CallbackManager) -> Generator[Report, None, None]:
+def reported(call: Callable[[], Call], callback_manager: CallbackManager) -> Generator[Report, None, None]:
     """Tell of *call* when it begins, and of the report when it ends; of a failed call that it failed, and how."""
     report = Report()
-    dispatcher.event(ReRankStartEvent(query=call.query, nodes=call.nodes, top_n=call.top_n, model_name=call.model_name))
+    if is_heard():
+        told = call()
+        dispatcher.event(ReRankStartEvent(query=told.query, nodes=told.nodes, top_n=told.top_n, model_name=told.model_name))
     try:
-        with _told_to_callbacks(call, report, callback_manager):
+        with _told_to_callbacks(call, report, callback_manager) if callback_manager.handlers else nullcontext():
             yield report
     except BaseException as error:
-        report.tags = failure(error)
+        tags = failure(error)
+        report.tags = lambda: tags
         raise
     finally:
-        dispatcher.event(ReRankEndEvent(nodes=report.nodes, tags=report.tags))
+        if is_heard():
+            dispatcher.event(ReRankEndEvent(nodes=report.nodes, tags=report.tags()))
+
+
+def is_heard() -> bool:
+    """Whether LlamaIndex's dispatchers hand events of this module to anybody but the placeholder they begin with."""
+    asked: Dispatcher | None = dispatcher
+    while asked is not None:
+        if any(type(handler) is not NullEventHandler for handler in asked.event_handlers):
+            return True
+        asked = asked.parent if asked.propagate else None
+    return False
 
 
 @contextmanager
-def _told_to_callbacks(call: Call, report: Report, callback_manager: CallbackManager) -> Generator[None, None, None]:
-    if not callback_manager.handlers:  # without a trace around it, a manager remembers each event for ever
-        yield
-        return
+def _told_to_callbacks(
+    call: Callable[[], Call], report: Report, callback_manager: CallbackManager
+) -> Generator[None, None, None]:
+    """For a manager with handlers: without a trace around it, one remembers each event for ever."""
+    told = call()
     payload: dict[str, Any] = {
-        EventPayload.NODES: call.nodes,
-        EventPayload.MODEL_NAME: call.model_name,
-        EventPayload.QUERY_STR: call.query.query_str,
-        EventPayload.TOP_K: call.top_n,
+        EventPayload.NODES: told.nodes,
+        EventPayload.MODEL_NAME: told.model_name,
+        EventPayload.QUERY_STR: told.query.query_str,
+        EventPayload.TOP_K: told.top_n,
     }
     with callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
         yield
-        event.on_end(payload={EventPayload.NODES: report.nodes, EventPayload.ADDITIONAL_KWARGS: report.tags})
+        event.on_end(payload={EventPayload.NODES: report.nodes, EventPayload.ADDITIONAL_KWARGS: report.tags()})
 
 
 def answer(response: RerankResponse[str | Document]) -> dict[str, Any]:

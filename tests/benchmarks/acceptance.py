@@ -95,7 +95,7 @@ def _sync(found: Results) -> Iterator[Line]:
 def _long(found: Results) -> Iterator[Line]:
     own = found.figure("sync", "LlamaIndex's own get_content", "1000", "median")
     peer = found.figure("sync", "pinecone SDK", "1000", "median")
-    part = f", of which LlamaIndex's own get_content: {own / peer:.2f}" if own and peer else ""
+    part = f", to which LlamaIndex's own get_content would add {own / peer:.2f}" if own and peer else ""
     for way, limit in (("core", 0.85), ("langchain", 1.0), ("llamaindex", 3.5)):
         name = found.usual(way)
         ratio = found.ratio("sync", (name, "1000", "median"), ("pinecone SDK", "1000", "median"))

@@ -84,12 +84,15 @@ class AdapterSettings(Settings):
     def _field_names(self) -> Sequence[str]:
         if self.metadata_fields is not None:
             return self.metadata_fields
-        names: Sequence[str] | None = getattr(self, "rank_fields", None)
-        return names or ()
+        return self._option("rank_fields") or ()
+
+    def _option(self, name: str) -> Any:  # noqa: ANN401 -- of whatever type the field is
+        """The field of that name; None where there is none, which pydantic's `__getattr__` takes 2 us to find out."""
+        return vars(self).get(name)
 
     def tells_spans(self, response: RerankResponse[D]) -> bool:
         """Whether *response* says where documents are relevant, so that a document without spans has none."""
-        return bool(getattr(self, "relevant_spans", None)) or any(result.spans for result in response.results)
+        return bool(self._option("relevant_spans")) or any(result.spans for result in response.results)
 
     def kept(self, response: RerankResponse[D]) -> list[RankedDocument[D]]:
         """The results that `min_score` lets through; of a degraded answer all of them."""

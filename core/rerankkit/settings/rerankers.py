@@ -72,12 +72,12 @@ class RerankerSettings(RankingSettings, Closing):
         self._reranker()
 
     def _reranker(self) -> Reranker:
-        given, on_error = self.reranker, self.on_error
-        if self._connected is None or not _is_same(self._connected[0], given) or self._connected[1] != on_error:
+        given, on_error, connected = self.reranker, self.on_error, self._connected
+        if connected is None or not _is_same(connected[0], given) or connected[1] != on_error:
             reranker = rerankkit.from_config(given) if isinstance(given, str | Mapping) else given
             asked = rerankkit.Fallback(reranker, rerankkit.Passthrough()) if on_error == "passthrough" else reranker
-            self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
-        return self._connected[2]
+            connected = self._connected = (copy.deepcopy(given) if isinstance(given, Mapping) else given, on_error, asked)
+        return connected[2]
 
     def share_connections(self, other: Self) -> None:
         """Use those of *other*, as long as both hold the same reranker."""

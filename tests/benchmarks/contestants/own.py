@@ -142,7 +142,7 @@ class LlamaIndex(Core):
 
 
 class LlamaIndexTexts(LlamaIndex):
-    """What LlamaIndex takes to say a node's text, for each node: there is no other way to get it."""
+    """What LlamaIndex takes to say a node's text, for each node: not asked of its own text nodes ranked without metadata."""
 
     name = "LlamaIndex's own get_content"
     kind = "part"
