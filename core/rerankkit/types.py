@@ -236,7 +236,7 @@ class RerankResponse(Generic[D_co]):
         results: Every document once, or the first `top_n` of them.
         provider: Who ranked, such as ``"voyage"``.
         model: The model that served, which may be another than the one asked for; None where there is no choice.
-        usage: Summed over all requests of the call.
+        usage: Of the answer, summed over all its requests; what others sent before they failed is in `attempts`.
         request_ids: The service's ids of the answered requests, batch by batch.
         warnings: What the service or this package changed or noticed, in words.
         status: Whether the first choice ranked; thresholds for its scores do not hold for a degraded answer.

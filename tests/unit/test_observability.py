@@ -96,7 +96,11 @@ def test_what_a_sampler_drops_is_not_described_and_still_measured(colour: str) -
     assert len(seen.points()["gen_ai.client.operation.duration"]) == 1
 
 
-@pytest.mark.parametrize("options", [{"conventions": ["otel"]}, {"capture_content": "yes"}, {"capture_scores": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"conventions": ["otel"]}, {"conventions": "gen_ai"}, {"capture_content": "yes"}, {"capture_scores": 1}],
+    ids=str,
+)
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match=next(iter(options))):
         instrument(**options)

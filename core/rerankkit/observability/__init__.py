@@ -58,6 +58,8 @@ def instrument(
     Raises:
         InvalidRequestError: An argument is none of these.
     """
+    if isinstance(conventions, str):
+        raise InvalidRequestError(f"conventions must be a list, got one str: pass [{conventions!r}]")
     for convention in conventions:
         if convention not in CONVENTIONS:
             raise InvalidRequestError(f"conventions must be some of {', '.join(CONVENTIONS)}, got {shown(convention)}")
