@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from langchain_rerankkit.compressor import RerankCompressor, RerankInput
+    from langchain_rerankkit._input import RerankInput
+    from langchain_rerankkit.compressor import RerankCompressor
     from langchain_rerankkit.retriever import RerankRetriever
     from langchain_rerankkit.services import CohereRerank, KendraRerank, PineconeRerank, VoyageRerank
     from langchain_rerankkit.transformer import RerankTransformer
@@ -16,7 +17,7 @@ _LAZY = {  # each is imported when it is first asked for: who needs one of them 
     "KendraRerank": "services",
     "PineconeRerank": "services",
     "RerankCompressor": "compressor",
-    "RerankInput": "compressor",
+    "RerankInput": "_input",
     "RerankRetriever": "retriever",
     "RerankTransformer": "transformer",
     "VoyageRerank": "services",

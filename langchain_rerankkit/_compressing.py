@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.documents import BaseDocumentCompressor
-from pydantic import BaseModel, ConfigDict, InstanceOf, PrivateAttr
+from pydantic import ConfigDict, InstanceOf, PrivateAttr, field_validator
 
 from langchain_rerankkit.compressor import RerankCompressor
 from rerankkit._closing import Closing
 from rerankkit.reranker import Reranker
+from rerankkit.settings import Settings
+from rerankkit.settings.mistakes import check_is_no_adapter
 
 
-class Compressing(BaseModel, Closing):
+class Compressing(Settings, Closing):
     """Closing it closes its compressor.
 
     Attributes:
@@ -23,9 +25,21 @@ class Compressing(BaseModel, Closing):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, validate_assignment=True)
 
+    ways_out: ClassVar[Mapping[str, str]] = {
+        "base_compressor": "base_compressor is called reranker here",
+        "compressor": "compressor is called reranker here",
+        "client": "client is called reranker here",
+    }
+
     reranker: InstanceOf[BaseDocumentCompressor] | Reranker | Mapping[str, object] | str
 
     _made: tuple[object, BaseDocumentCompressor] | None = PrivateAttr(default=None)
+
+    @field_validator("reranker", mode="before")
+    @classmethod
+    def _refuse_other_frameworks(cls, value: object) -> object:
+        check_is_no_adapter(value, cls, nests=True)
+        return value
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
         """Connect, if a string says to what."""

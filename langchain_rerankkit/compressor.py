@@ -10,17 +10,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
 from pydantic import ConfigDict, model_validator
-from typing_extensions import TypedDict, override
+from typing_extensions import override
 
 import rerankkit
 from langchain_rerankkit import _runs, _spans
+from langchain_rerankkit._input import RerankInput, check_documents, listed, parts
 from rerankkit._checks import check_top_n
 from rerankkit._io import check_loop
 from rerankkit.retry import Retry
@@ -28,13 +29,6 @@ from rerankkit.settings import AdapterSettings, RerankerSettings
 
 if TYPE_CHECKING:
     from langchain_rerankkit._configurable import AnyConfigurableField
-
-
-class RerankInput(TypedDict):
-    """What a compressor is invoked with."""
-
-    query: str
-    documents: Sequence[Document]
 
 
 class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSerializable[RerankInput, list[Document]]):
@@ -54,6 +48,8 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=(), validate_assignment=True)
+
+    ways_out: ClassVar[Mapping[str, str]] = {"client": "there is no client: pass it to RerankCompressor(reranker=...)"}
 
     score_key: str = "relevance_score"
     status_key: str | None = "rerank_status"
@@ -138,13 +134,13 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
             config: As for any Runnable.
             **kwargs: ``top_n``, for this call.
         """
-        query, documents = _parts(input)
+        query, documents = parts(input)
         return self._run(documents, query, ensure_config(config), self._top_n_of(kwargs))
 
     @override
     async def ainvoke(self, input: RerankInput, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
         """The same in the running event loop."""
-        query, documents = _parts(input)
+        query, documents = parts(input)
         return await self._arun(documents, query, ensure_config(config), self._top_n_of(kwargs))
 
     @override
@@ -157,7 +153,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
 
     def _run(self, documents: Sequence[Document], query: str, config: RunnableConfig, top_n: int | None) -> list[Document]:
         # what all ways in come to: one call, which is one run of whoever listens
-        documents = list(documents)
+        documents = listed(documents, query)
         reranker = self._reranker()
         run = _runs.start(self.get_name, query, config, partial(_runs.request_facts, reranker, documents, top_n))
         try:
@@ -176,7 +172,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     ) -> list[Document]:
         """The same in the running event loop."""
         check_loop()  # before LangChain looks for it
-        documents = list(documents)
+        documents = listed(documents, query)
         reranker = self._reranker()
         run = await _runs.astart(self.get_name, query, config, partial(_runs.request_facts, reranker, documents, top_n))
         try:
@@ -204,7 +200,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
 
     def _candidates(self, reranker: rerankkit.Reranker, documents: Sequence[Document]) -> Sequence[str | rerankkit.Document]:
         if set(map(type, documents)) != {Document}:
-            _check_documents(documents)
+            check_documents(documents)
         texts = [document.page_content for document in documents]
         metadata = (document.metadata for document in documents)
         has_scores = self.first_stage_score_key is not None
@@ -254,21 +250,6 @@ def _copied(document: Document, changed: dict[str, Any]) -> Document:
 
 
 _set = object.__setattr__  # past pydantic's, as pydantic's own copies do
-
-
-def _check_documents(documents: Sequence[object]) -> None:
-    for index, document in enumerate(documents):
-        if not isinstance(document, Document):
-            module, name = type(document).__module__.partition(".")[0], type(document).__name__
-            kind = name if module == "builtins" else f"{module}'s {name}"
-            raise rerankkit.InvalidRequestError(f"documents[{index}] must be a LangChain Document, got {kind}: wrap it in one")
-
-
-def _parts(given: RerankInput) -> tuple[str, Sequence[Document]]:
-    if not isinstance(given, Mapping) or not {"query", "documents"} <= given.keys():
-        keys = sorted(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
-        raise rerankkit.InvalidRequestError(f"a reranker is invoked with {{'query': ..., 'documents': ...}}, got {keys}")
-    return given["query"], given["documents"]
 
 
 class RerankCompressor(RerankerSettings, BaseRerankCompressor):

@@ -15,10 +15,12 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from langchain_rerankkit._compressing import Compressing
+from langchain_rerankkit._input import RerankInput
 from langchain_rerankkit._names import Names
-from langchain_rerankkit.compressor import BaseRerankCompressor, RerankInput
+from langchain_rerankkit.compressor import BaseRerankCompressor
 from rerankkit._checks import check_integer
 from rerankkit.errors import InvalidRequestError
+from rerankkit.settings.mistakes import near_miss
 
 if TYPE_CHECKING:
     from langchain_rerankkit._configurable import AnyConfigurableField
@@ -102,6 +104,7 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
         if len(set(given)) > 1:
             raise InvalidRequestError(f"k and top_n are the same here, got k={given[0]} and top_n={given[1]}: pass one of them")
         others = {name: value for name, value in options.items() if name not in {"k", "top_n"}}
+        _know_no_slips(others)
         return given[0] if given else self.k, others
 
     def _returned(self, top_n: int | None) -> int | None:
@@ -114,6 +117,18 @@ class RerankRetriever(Names, Compressing, BaseRetriever):
         if returned is None:
             return self.candidates
         return max(returned, self.candidates or min(returned * self.multiplier, self.max_candidates))
+
+
+def _know_no_slips(options: Iterable[str]) -> None:
+    """Refuse what is meant for this retriever, and would go to the base retriever, which may take anything."""
+    for name in options:
+        meant = near_miss(name, ("k", "top_n", "candidates"))
+        if meant:
+            way_out = "set candidates on the RerankRetriever" if meant == "candidates" else f"did you mean {meant}?"
+            raise InvalidRequestError(
+                f"invoke() has no option {name}: {way_out} (to give {name} to the base retriever: "
+                f"base_retriever.bind({name}=...))"
+            )
 
 
 def told(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -50,6 +50,8 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
     """
 
     model_config = ConfigDict(validate_assignment=True)
+
+    ways_out: ClassVar[Mapping[str, str]] = {"client": "there is no client: pass it to RerankPostprocessor(reranker=...)"}
 
     metadata_mode: MetadataMode = MetadataMode.NONE
     keep_retrieval_score: bool = False

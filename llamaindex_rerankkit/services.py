@@ -16,13 +16,6 @@ from rerankkit.settings import CohereSettings, KendraSettings, PineconeSettings,
 class CohereRerank(CohereSettings, BaseRerankPostprocessor):
     """Reranks with Cohere: ``CohereRerank(model="rerank-v3.5", top_n=3)``; key from CO_API_KEY or COHERE_API_KEY."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _know_max_retries(cls, given: object) -> object:
-        if "max_retries" in _options(given):
-            raise InvalidRequestError("there is no max_retries: pass retry=Retry(attempts=...), which counts all requests")
-        return given
-
 
 class VoyageRerank(VoyageSettings, BaseRerankPostprocessor):
     """Reranks with Voyage AI / MongoDB: ``VoyageRerank(model="rerank-2.5", top_n=3)``; key from VOYAGE_API_KEY.

@@ -310,7 +310,7 @@ def test_top_k_is_another_name_of_voyages_top_n(colour: str) -> None:
     assert "top_k" not in reranker.to_dict()
     with pytest.raises(ValidationError, match="top_k is another name of top_n: pass one of them"):
         VoyageRerank(api_key=KEY, top_k=3, top_n=3)
-    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+    with pytest.raises(ValidationError, match="top_n must be a whole number at least 1, got 0; pass None"):
         VoyageRerank(api_key=KEY, top_k=0)
 
 

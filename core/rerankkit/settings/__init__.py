@@ -6,7 +6,7 @@ can be told stands here once.  A test holds each against the arguments of its pr
 
 from __future__ import annotations
 
-from rerankkit.settings.adapters import AdapterSettings
+from rerankkit.settings.adapters import AdapterSettings, Settings
 from rerankkit.settings.rerankers import RerankerSettings
 from rerankkit.settings.services import CohereSettings, KendraSettings, PineconeSettings, ServiceSettings, VoyageSettings
 
@@ -17,5 +17,6 @@ __all__ = [
     "PineconeSettings",
     "RerankerSettings",
     "ServiceSettings",
+    "Settings",
     "VoyageSettings",
 ]

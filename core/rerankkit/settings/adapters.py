@@ -3,26 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
     FiniteFloat,
+    field_validator,
     model_validator,
 )
 
+from rerankkit._checks import check_top_n
 from rerankkit._watching import WATCH
 from rerankkit.errors import InvalidRequestError
 from rerankkit.reranker import BaseReranker, Reranker
+from rerankkit.settings.mistakes import no_option
 from rerankkit.types import D, Document, RankedDocument, RerankResponse
 
 
 class Settings(BaseModel):
-    """Fields are what they are called, and what is unknown is refused without being shown."""
+    """Fields are what they are called, and what is unknown is refused without being shown.
+
+    Attributes:
+        further_names: Other names of fields.
+        ways_out: What to say to one who passes an option that is not there, by its name; of all base classes together.
+    """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+
+    further_names: ClassVar[Mapping[str, str]] = {}
+    ways_out: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_all_options(cls, given: object) -> object:
+        """Say which option is meant, where pydantic says that another input is not permitted."""
+        unknown = _names_in(given) - cls.model_fields.keys()
+        if unknown and cls.model_config.get("extra") == "forbid":
+            known = cls._known_names()
+            told = [cls._way_out(name) or no_option(name, cls.__name__, known) for name in sorted(unknown - known)]
+            if told:
+                raise InvalidRequestError("; ".join(told))
+        return given
+
+    @classmethod
+    def _way_out(cls, name: str) -> str | None:
+        tables: list[Mapping[str, str]] = [vars(each).get("ways_out", {}) for each in cls.__mro__]
+        return next((table[name] for table in tables if name in table), None)
+
+    @classmethod
+    def _known_names(cls) -> set[str]:
+        names = {*cls.model_fields, *cls.further_names}
+        for field in cls.model_fields.values():
+            alias = field.validation_alias
+            choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+            names.update(str(choice if isinstance(choice, str) else choice.path[0]) for choice in choices if choice)
+        return names
+
+
+def _names_in(given: object) -> set[str]:
+    """Of the options that a model is made of, unless that is another model."""
+    return set(cast("dict[str, object]", given)) if isinstance(given, dict) else set()
 
 
 class AdapterSettings(Settings):
@@ -43,6 +86,11 @@ class AdapterSettings(Settings):
     title_key: str | None = None
     metadata_fields: list[str] | None = None
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @field_validator("top_n", mode="before")
+    @classmethod
+    def _check_top_n(cls, top_n: object) -> object:
+        return check_top_n(top_n)
 
     def candidates(
         self, reranker: Reranker, texts: list[str], metadata: Iterable[Mapping[Any, Any]], scores: Iterable[float | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import (
     ConfigDict,
@@ -21,6 +21,7 @@ from rerankkit.errors import InvalidRequestError
 from rerankkit.provider import Provider
 from rerankkit.reranker import Reranker
 from rerankkit.settings.adapters import Settings
+from rerankkit.settings.mistakes import check_is_no_adapter
 
 
 class RankingSettings(Settings):
@@ -44,6 +45,12 @@ class RerankerSettings(RankingSettings, Closing):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
+    ways_out: ClassVar[Mapping[str, str]] = {
+        "client": "client is called reranker here",
+        "model": "there is no model: name it with its service, such as reranker='cohere:rerank-v3.5'",
+        "max_retries": "there is no max_retries: pass reranker=Client(..., retry=Retry(attempts=...))",
+    }
+
     reranker: Reranker | Mapping[str, object] | str
 
     _connected: tuple[object, OnError, Reranker] | None = PrivateAttr(default=None)
@@ -56,6 +63,7 @@ class RerankerSettings(RankingSettings, Closing):
             raise InvalidRequestError(f"reranker must be a reranker, such as Client({value!r}), or a connect() string")
         if isinstance(value, type):
             raise InvalidRequestError(f"reranker must be a reranker, got {kind_of(value)}: write it with its parentheses")
+        check_is_no_adapter(value, cls)
         refused = _refusal(value)
         if refused is not None:
             del value

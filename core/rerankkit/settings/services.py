@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    field_validator,
 )
 
 import rerankkit
@@ -23,6 +24,7 @@ from rerankkit._library import Transport
 from rerankkit.providers import cohere, pinecone, voyage
 from rerankkit.reranker import Reranker
 from rerankkit.retry import Retry
+from rerankkit.settings.mistakes import check_retry
 from rerankkit.settings.rerankers import RankingSettings
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class ServiceSettings(RankingSettings, Closing):
     """
 
     provider: ClassVar[str]
+    ways_out: ClassVar[Mapping[str, str]] = {
+        "max_retries": "there is no max_retries: pass retry=Retry(attempts=...), which counts all requests",
+    }
 
     concurrency: int = Field(default=8, ge=1)
     retry: Retry | None = None
@@ -66,6 +71,12 @@ class ServiceSettings(RankingSettings, Closing):
     allow_http: bool = False
 
     _client: tuple[object, Client] | None = PrivateAttr(default=None)
+
+    @field_validator("retry", mode="before")
+    @classmethod
+    def _check_retry(cls, retry: object) -> object:
+        check_retry(retry)
+        return retry
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 -- pydantic's signature
         """Say at once what the service would refuse; of a change, at the next call: two may belong together."""
