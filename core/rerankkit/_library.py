@@ -102,7 +102,10 @@ async def build_ssl_context(url: str, name: Transport) -> None:
 
 def _context_for(name: Transport, *urls: str) -> ssl.SSLContext:
     """Without TLS there is nobody to trust: the empty context, which is made at once, would refuse every certificate."""
-    return ssl_context(name) if any(map(_is_encrypted, urls)) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if any(map(_is_encrypted, urls)):
+        return ssl_context(name)
+    with UNDIVIDED:  # as above
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _is_encrypted(url: str) -> bool:

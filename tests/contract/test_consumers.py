@@ -17,7 +17,16 @@ from llamaindex_rerankkit import events
 
 TYPING = Path(__file__).parents[1] / "typing"
 OURS = ("langchain_rerankkit", "llamaindex_rerankkit", "rerankkit")
-INTERNAL = {"candidates", "kept", "tells_spans", "share_connections", "further_names", "model_config", "model_post_init"}
+INTERNAL = {
+    "candidates",
+    "kept",
+    "tells_spans",
+    "share_connections",
+    "further_names",
+    "ways_out",
+    "model_config",
+    "model_post_init",
+}
 """Without an underscore, as classes of one another need them, and for nobody else."""
 
 

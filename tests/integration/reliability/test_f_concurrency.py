@@ -314,7 +314,7 @@ with ThreadPoolExecutor(4) as threads:
     children = [fork(lambda: check(client, "child")) for _ in range(6)]
     for call in calls:
         call.result()
-print([child.failure() for child in children] == [""] * 6)
+print(*{child.failure() for child in children} - {""} or ["all answered"])
 client.close()
 """
 
@@ -322,7 +322,7 @@ client.close()
 @F4
 def test_a_fork_during_the_first_calls_of_all_disturbs_neither_side(service: Service, stage: Stage) -> None:
     """Those import what they need, and a child waits for ever for a module that was being imported."""
-    assert printed(COLD, service.name, stage.url) == "True"
+    assert printed(COLD, service.name, stage.url) == "all answered"
 
 
 @F4
