@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from rerankkit._library import AsyncPool, Transport, build_ssl_context, open_async, open_blocking
 from rerankkit._over_httpx import HttpxPool
@@ -50,7 +49,7 @@ class Pools:
         self.slots = _filled(MAX_BLOCKING)
         self._blocking: HttpxPool | None = None
         self._of_loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
-        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._building: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def is_own(self) -> bool:
@@ -66,8 +65,7 @@ class Pools:
     async def of_loop(self) -> LoopPool:
         loop = asyncio.get_running_loop()
         if loop not in self._of_loops:
-            async with self._opening.setdefault(loop, asyncio.Lock()):  # one call builds what all wait for
-                await build_ssl_context(self._url, self._transport)
+            await self._build_once(loop)
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
@@ -76,6 +74,14 @@ class Pools:
             found = self._of_loops[loop] = LoopPool(pool, slots, self._keep(loop, pool))
             await anext(found.keeper)
         return found
+
+    async def _build_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the first call build what all that begin with it wait for."""
+        try:
+            async with self._building.setdefault(loop, asyncio.Lock()):
+                await build_ssl_context(self._url, self._transport)
+        finally:
+            self._building.pop(loop, None)  # a lock that was waited for holds its loop
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, pool: AsyncPool) -> AsyncGenerator[None]:
         """Closes *pool* with its loop, which ends the async generators that are still open before it closes."""

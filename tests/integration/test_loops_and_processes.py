@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from helpers.server import Received, Reply, recorder
 from helpers.services import COHERE, KEY, PINECONE, POINTWISE, Service
 from helpers.ways import run
-from rerankkit import Client, InvalidRequestError, PermissionDeniedError
+from rerankkit import Client, InvalidRequestError, PermissionDeniedError, _pools
 from rerankkit.emulator import Emulator
 from rerankkit.reranker import BaseReranker
 
@@ -124,6 +125,21 @@ def test_loops_that_have_ended_are_not_kept(transport: Any) -> None:
             asyncio.run(check_async(client, number))
         gc.collect()
         assert client._http._pools._of_loops == {}
+
+
+def test_a_loop_in_which_many_calls_were_the_first_is_not_kept(transport: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def build(*_: object) -> None:
+        await asyncio.sleep(0.01)
+
+    async def scenario() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await check_all_async(client, range(5))
+        return weakref.ref(asyncio.get_running_loop())
+
+    monkeypatch.setattr(_pools, "build_ssl_context", build)
+    with recorder(echo(COHERE)) as server, Client(COHERE.make(server.url), transport=transport) as client:
+        loop = asyncio.run(scenario())
+        gc.collect()
+        assert loop() is None
 
 
 class LoopAmongOthers(asyncio.SelectorEventLoop):
