@@ -10,7 +10,8 @@ from itertools import chain
 from typing import TypeAlias, TypeVar
 
 from rerankkit._content import UnreadableReplyError
-from rerankkit._http import Http, TransportError
+from rerankkit._failing import TransportError
+from rerankkit._http import Http
 from rerankkit._io import IO, Job
 from rerankkit._planning import plan
 from rerankkit._wire import HttpRequest, HttpResponse

@@ -12,15 +12,12 @@ from queue import Empty, SimpleQueue
 
 from rerankkit._content import ACCEPTED
 from rerankkit._deadline_stream import Timeout
-from rerankkit._failing import TransportError
 from rerankkit._library import Transport, check_transport, default_transport, prepare
 from rerankkit._pools import Pools
 from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
-
-__all__ = ["Http", "TransportError"]
 
 prepare(default_transport())  # with this module: 50 to 100 ms are too long for a first call, or for an event loop
 

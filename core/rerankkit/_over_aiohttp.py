@@ -23,7 +23,7 @@ from rerankkit._aiohttp_connection import TIMEOUT, Connector, Protocol
 from rerankkit._content import BrokenReplyError, Content, UnreadableReplyError
 from rerankkit._deadline_stream import Timeout
 from rerankkit._failing import TransportError, causes, drop_frames, is_refused, system_reason
-from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit._wire import HttpRequest, HttpResponse, by_name
 from rerankkit.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -191,24 +191,14 @@ def _inner(error: Exception) -> Iterator[BaseException]:
 
 
 def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Names in lower case; what is sent more than once, in one line.
+    """The headers of a reply.
 
     Raises:
         BrokenReplyError: aiohttp is lenient where two readers could see two replies (RFC 9112, 5.1 and 6.1).
     """
-    found: dict[str, str] = {}
-    for name, value in raw:
-        lower, text = name.decode("latin-1").lower(), _text(value)
-        found[lower] = f"{found[lower]}, {text}" if lower in found else text
-        if lower != lower.strip():
-            raise BrokenReplyError("there is a space between a header's name and its colon")
+    found = by_name(raw)
+    if any(name != name.strip() for name in found):
+        raise BrokenReplyError("there is a space between a header's name and its colon")
     if found.get("transfer-encoding", "chunked").strip().lower() != "chunked":
         raise BrokenReplyError("the answer is in a transfer coding that was not asked for")
     return found
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from rerankkit._content import BrokenReplyError, Content, UnreadableReplyError
 from rerankkit._deadline_stream import Timeout
 from rerankkit._failing import TransportError, causes, drop_frames, is_refused, system_reason
-from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit._wire import HttpRequest, HttpResponse, by_name
 from rerankkit.retry import MOST_KEPT
 
 SHARD = MOST_KEPT  # connections of one pool of an event loop: as many as it keeps
@@ -190,19 +190,3 @@ def _can_heal(library: Any, error: Exception) -> bool:  # noqa: ANN401 -- a modu
     if isinstance(error, library.ProxyError):
         return not str(error).startswith("4")
     return not (isinstance(error, library.ConnectError) and is_refused(causes(error)))
-
-
-def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The headers of a reply, names in lower case; several of one name are joined (RFC 9110, 5.3)."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), _text(raw_value)
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

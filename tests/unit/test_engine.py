@@ -26,7 +26,7 @@ from rerankkit import (
 )
 from rerankkit._content import UnreadableReplyError
 from rerankkit._engine import Line, Policy, ScoredBatch, attempt, merge, plan, rerank, score
-from rerankkit._http import TransportError
+from rerankkit._failing import TransportError
 from rerankkit._io import run
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline

@@ -202,7 +202,7 @@ class Cohere(KeyedProvider):
         echoes = ((result["index"], result.get("document")) for result in (answer.results if self._echo else ()))
         return Reply(
             scores=scores,
-            spans=dict(_spans(batch, answer.results)) if b"relevant_spans" in response.content else {},
+            spans=dict(_spans(batch, answer.results)),
             usage=Usage(search_units=units.get("search_units"), total_tokens=None if tokens is None else int(tokens)),
             request_id=answer.id,
             warnings=(*check_echo(batch, echoes), *(meta.get("warnings") or ()), *(answer.warnings or ())),
