@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,17 +35,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        found: object = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "langchain_core":
-            raise
-        raise ModuleNotFoundError(
-            "langchain_rerankkit needs langchain-core: pip install 'rerankkit[langchain]'", name=error.name
-        ) from error
-    return found
+    from rerankkit._lazily import found_beside  # noqa: PLC0415 -- nothing is imported before a name is asked for
+
+    return found_beside(name, __name__, _LAZY, "langchain-core", {"langchain_core"})
 
 
 def __dir__() -> list[str]:

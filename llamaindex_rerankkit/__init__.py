@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,17 +22,9 @@ __all__ = ["CohereRerank", "KendraRerank", "PineconeRerank", "RerankPostprocesso
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        found: object = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in {"llama_index", "llama_index_instrumentation"}:
-            raise
-        raise ModuleNotFoundError(
-            "llamaindex_rerankkit needs llama-index-core: pip install 'rerankkit[llamaindex]'", name=error.name
-        ) from error
-    return found
+    from rerankkit._lazily import found_beside  # noqa: PLC0415 -- nothing is imported before a name is asked for
+
+    return found_beside(name, __name__, _LAZY, "llama-index-core", {"llama_index", "llama_index_instrumentation"})
 
 
 def __dir__() -> list[str]:

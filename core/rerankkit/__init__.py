@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from rerankkit import _lazily
 from rerankkit._version import __version__
 from rerankkit.errors import (
     APIConnectionError,
@@ -185,9 +185,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return _lazily.found(name, __name__, _LAZY)
 
 
 def __dir__() -> list[str]:

@@ -54,7 +54,7 @@ class Contestant:
 
     def pairs(self, answer: Any) -> list[tuple[int, float]] | None:
         """Index and score of each result, best first; None: nothing was ranked."""
-        raise NotImplementedError
+        return [(result.index, result.relevance_score) for result in answer.results]
 
     async def aclose(self) -> None:
         """Close what was opened."""

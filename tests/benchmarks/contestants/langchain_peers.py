@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.contestants.contestant import KEY, TOP_N, Contestant
+from benchmarks.contestants.contestant import KEY, TOP_N
+from benchmarks.contestants.frameworks import LangChainWay
 
 
-class LangChainPeer(Contestant):
-    framework = "from langchain_core.documents import BaseDocumentCompressor"
-    compressor: Any
-
-    def prepare(self, texts: Sequence[str]) -> Any:
-        from langchain_core.documents import Document
-
-        return [Document(page_content=text, metadata={"number": number}) for number, text in enumerate(texts)]
-
-    def rerank(self, query: str, documents: Any) -> Any:
-        return self.compressor.compress_documents(documents, query)
-
-    async def arerank(self, query: str, documents: Any) -> Any:
-        return await self.compressor.acompress_documents(documents, query)
-
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(document.metadata["number"], document.metadata["relevance_score"]) for document in answer]
-
-
-class Cohere(LangChainPeer):
+class Cohere(LangChainWay):
     name = "langchain-cohere"
     packages = ("langchain-cohere",)
     imports = "from langchain_cohere import CohereRerank"
@@ -40,7 +21,7 @@ class Cohere(LangChainPeer):
         self.compressor = CohereRerank(model="rerank-v3.5", top_n=TOP_N, **options)
 
 
-class Voyage(LangChainPeer):
+class Voyage(LangChainWay):
     name = "langchain-voyageai"
     protocol = "voyage"
     packages = ("langchain-voyageai",)
@@ -53,7 +34,7 @@ class Voyage(LangChainPeer):
         self.compressor = VoyageAIRerank(model="rerank-2.5", top_k=TOP_N, **options)
 
 
-class Pinecone(LangChainPeer):
+class Pinecone(LangChainWay):
     name = "langchain-pinecone"
     protocol = "pinecone"
     packages = ("langchain-pinecone",)

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from benchmarks.contestants.contestant import KEY, TOP_N, Contestant
+from benchmarks.contestants.contestant import KEY, TOP_N
+from benchmarks.contestants.frameworks import LlamaIndexWay
 
 
-class LlamaIndexPeer(Contestant):
-    framework = "from llama_index.core.postprocessor.types import BaseNodePostprocessor"
+class LlamaIndexPeer(LlamaIndexWay):
     native = False
-    postprocessor: Any
-
-    def prepare(self, texts: Sequence[str]) -> Any:
-        from llama_index.core.schema import NodeWithScore, TextNode
-
-        return [NodeWithScore(node=TextNode(text=text, id_=str(number)), score=0.0) for number, text in enumerate(texts)]
-
-    def rerank(self, query: str, documents: Any) -> Any:
-        return self.postprocessor.postprocess_nodes(documents, query_str=query)
-
-    async def arerank(self, query: str, documents: Any) -> Any:
-        return await self.postprocessor.apostprocess_nodes(documents, query_str=query)
-
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(int(node.node.node_id), node.score) for node in answer]
 
 
 class Cohere(LlamaIndexPeer):

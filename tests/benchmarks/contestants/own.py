@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from benchmarks.contestants.contestant import KEY, TOP_N, Contestant
+from benchmarks.contestants.frameworks import LangChainWay, LlamaIndexWay
 
 
 @cache
@@ -50,9 +51,6 @@ class Core(Contestant):
     async def arerank(self, query: str, documents: Any) -> Any:
         return await self.reranker.arerank(query, documents, top_n=TOP_N)
 
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(result.index, result.relevance_score) for result in answer.results]
-
     async def aclose(self) -> None:
         await self.reranker.aclose()
 
@@ -89,56 +87,26 @@ class CachedCore(Core):
         return Cached(super().make(url))
 
 
-class LangChain(Core):
+class LangChain(LangChainWay, Core):
     packages = ("rerankkit", "langchain-core")
-    framework = "from langchain_core.documents import BaseDocumentCompressor"
     imports = "from langchain_rerankkit import RerankCompressor; from rerankkit import Client, Cohere"
 
     def __init__(self, url: str) -> None:
         from langchain_rerankkit import RerankCompressor
 
-        self.reranker = self.make(url + "/cohere")
+        super().__init__(url)
         self.compressor = RerankCompressor(reranker=self.reranker, top_n=TOP_N)
 
-    def prepare(self, texts: Sequence[str]) -> Any:
-        from langchain_core.documents import Document
 
-        return [Document(page_content=text, metadata={"number": number}) for number, text in enumerate(texts)]
-
-    def rerank(self, query: str, documents: Any) -> Any:
-        return self.compressor.compress_documents(documents, query)
-
-    async def arerank(self, query: str, documents: Any) -> Any:
-        return await self.compressor.acompress_documents(documents, query)
-
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(document.metadata["number"], document.metadata["relevance_score"]) for document in answer]
-
-
-class LlamaIndex(Core):
+class LlamaIndex(LlamaIndexWay, Core):
     packages = ("rerankkit", "llama-index-core")
-    framework = "from llama_index.core.postprocessor.types import BaseNodePostprocessor"
     imports = "from llamaindex_rerankkit import RerankPostprocessor; from rerankkit import Client, Cohere"
 
     def __init__(self, url: str) -> None:
         from llamaindex_rerankkit import RerankPostprocessor
 
-        self.reranker = self.make(url + "/cohere")
+        super().__init__(url)
         self.postprocessor = RerankPostprocessor(reranker=self.reranker, top_n=TOP_N)
-
-    def prepare(self, texts: Sequence[str]) -> Any:
-        from llama_index.core.schema import NodeWithScore, TextNode
-
-        return [NodeWithScore(node=TextNode(text=text, id_=str(number)), score=0.0) for number, text in enumerate(texts)]
-
-    def rerank(self, query: str, documents: Any) -> Any:
-        return self.postprocessor.postprocess_nodes(documents, query_str=query)
-
-    async def arerank(self, query: str, documents: Any) -> Any:
-        return await self.postprocessor.apostprocess_nodes(documents, query_str=query)
-
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(int(node.node.node_id), node.score) for node in answer]
 
 
 class LlamaIndexTexts(LlamaIndex):
@@ -161,7 +129,8 @@ class LlamaIndexTexts(LlamaIndex):
 def over(base: type[Core], short: str, transport: str) -> type[Core]:
     """*base* over that library: ``core[httpx2]``."""
     effort = 0 if transport == default_transport() else 1 if base is Core or transport != "httpx" else 2
-    return type(base.__name__, (base,), {"name": f"{short}[{transport}]", "transport": transport, "effort": effort})
+    facts = {"name": f"{short}[{transport}]", "transport": transport, "effort": effort, "blocking": transport != "aiohttp"}
+    return type(base.__name__, (base,), facts)
 
 
 for one in (SixAttempts, HedgedCore, CachedCore, LlamaIndexTexts):

@@ -25,9 +25,6 @@ class Cohere(Contestant):
     async def arerank(self, query: str, documents: Any) -> Any:
         return await self.aclient.rerank(model="rerank-v3.5", query=query, documents=documents, top_n=TOP_N)
 
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(result.index, result.relevance_score) for result in answer.results]
-
 
 class Voyage(Contestant):
     name = "voyage SDK"
@@ -47,9 +44,6 @@ class Voyage(Contestant):
 
     async def arerank(self, query: str, documents: Any) -> Any:
         return await self.aclient.rerank(query, documents, "rerank-2.5", top_k=TOP_N)
-
-    def pairs(self, answer: Any) -> list[tuple[int, float]]:
-        return [(result.index, result.relevance_score) for result in answer.results]
 
 
 class Pinecone(Contestant):
