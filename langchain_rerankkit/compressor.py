@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from langchain_core.callbacks import Callbacks
@@ -201,7 +202,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
     def _candidates(self, reranker: rerankkit.Reranker, documents: Sequence[Document]) -> Sequence[str | rerankkit.Document]:
         if set(map(type, documents)) != {Document}:
             check_documents(documents)
-        texts = [document.page_content for document in documents]
+        texts = tuple(map(_PAGE_CONTENT, documents))
         metadata = (document.metadata for document in documents)
         has_scores = self.first_stage_score_key is not None
         scores = [self._first_stage_score(*each) for each in enumerate(documents)] if has_scores else repeat(None)
@@ -225,10 +226,9 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         stale: Collection[str | None],
     ) -> Document:
         """A copy with its score, *status* and spans, and without what is *stale*: what an earlier call said of them."""
-        metadata = dict(document.metadata)
+        metadata = {**document.metadata, self.score_key: result.relevance_score}
         for name in stale:
             metadata.pop(name, None)
-        metadata[self.score_key] = result.relevance_score
         metadata.update(status)
         if not result.spans:
             return _copied(document, {"metadata": metadata})
@@ -249,6 +249,7 @@ def _copied(document: Document, changed: dict[str, Any]) -> Document:
     return copy
 
 
+_PAGE_CONTENT = attrgetter("page_content")
 _set = object.__setattr__  # past pydantic's, as pydantic's own copies do
 
 

@@ -6,22 +6,16 @@ None crosses a fork.  Redirects are never followed: on another host they would c
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
-from rerankkit._content import ACCEPTED
 from rerankkit._deadline_stream import Timeout
 from rerankkit._library import Transport, check_transport, default_transport, prepare
 from rerankkit._pools import Pools
-from rerankkit._version import __version__
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
 
 prepare(default_transport())  # with this module: 50 to 100 ms are too long for a first call, or for an event loop
-
-OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
 
 class Http:
@@ -51,15 +45,19 @@ class Http:
             TransportError: None can come.
             UnreadableReplyError: It is too long, or in a coding that was not asked for.
         """
-        with _slot(self._open_pools().slots, deadline):
+        slots = self._open_pools().slots
+        _take(slots, deadline)
+        try:
             pool = self._open_pools().blocking()  # it may have been closed during the wait
-            return pool.send(_with_own_headers(request), Timeout.until(deadline))
+            return pool.send(request, Timeout.until(deadline))
+        finally:
+            slots.put(None)
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """The same in the running event loop; the caller bounds it by *deadline*."""
         async with (await self._open_pools().of_loop()).slots:
             found = await self._open_pools().of_loop()  # as above
-            return await found.pool.asend(_with_own_headers(request), Timeout.until(deadline))
+            return await found.pool.asend(request, Timeout.until(deadline))
 
     def close(self) -> None:
         """Close what blocking calls opened; what an event loop has open is closed with the loop."""
@@ -90,8 +88,7 @@ _INHERITED: list[Pools] = []
 write to its connections, and using them would read its answers."""
 
 
-@contextmanager
-def _slot(slots: SimpleQueue[None], deadline: Deadline) -> Generator[None]:
+def _take(slots: SimpleQueue[None], deadline: Deadline) -> None:
     """One of *slots*.
 
     Raises:
@@ -101,12 +98,3 @@ def _slot(slots: SimpleQueue[None], deadline: Deadline) -> Generator[None]:
         slots.get(timeout=deadline.remaining())
     except Empty:
         raise TimeoutError("no connection came free") from None
-    try:
-        yield
-    finally:
-        slots.put(None)
-
-
-def _with_own_headers(request: HttpRequest) -> HttpRequest:
-    headers = {**OWN_HEADERS, **request.headers}
-    return HttpRequest(request.url, headers, request.content, request.warnings, request.auth, request.method)

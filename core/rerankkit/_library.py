@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
 from rerankkit._forking import UNDIVIDED
-from rerankkit._over_httpx import HttpxPool, HttpxPools, Library
+from rerankkit._over_httpx import HttpxPool, Library
 from rerankkit._wire import HttpRequest, HttpResponse
 from rerankkit.errors import InvalidRequestError
 from rerankkit.retry import MOST_KEPT
@@ -145,20 +145,16 @@ def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> H
     # The library hands neither its pool out nor a network backend in; tests on real sockets hold these lines for each.
     pool = _open(url, name, library.httpx.HTTPTransport)._pool  # noqa: SLF001 -- see above
     pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)  # noqa: SLF001
-    return HttpxPool(library, pool)
+    return HttpxPool(library, pool, MOST_KEPT)
 
 
-def open_async(url: str, name: Transport, is_closed: Callable[[], bool]) -> AsyncPool:
+def open_async(url: str, name: Transport, is_closed: Callable[[], bool], most_kept: int) -> AsyncPool:
     if name == "aiohttp":
         return _open_aiohttp(url, is_closed)
-    return HttpxPools(partial(_open_async_pool, url, name, is_closed))
-
-
-def _open_async_pool(url: str, name: Httpx, is_closed: Callable[[], bool]) -> HttpxPool:
     library = load(name)
     pool = _open(url, name, library.httpx.AsyncHTTPTransport)._pool  # noqa: SLF001 -- as above
     pool._network_backend = AsyncBackend(pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above
-    return HttpxPool(library, pool)
+    return HttpxPool(library, pool, most_kept)
 
 
 def _load_aiohttp() -> ModuleType:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -145,7 +144,7 @@ class _Way:
         """
         target = request.url if self._is_told_whole else request.url.removeprefix(self._origin) or "/"
         lines = [f"{request.method} {target} HTTP/1.1", f"Host: {self._request.headers['Host']}"]
-        lines += [f"{name}: {value}" for name, value in chain(request.headers.items(), request.auth.items())]
+        lines += [f"{name}: {value}" for name, value in request.all_headers().items()]
         if request.content or request.method in WITH_CONTENT:
             lines.append(f"Content-Length: {len(request.content)}")
         if self._is_told_whole and (password := self._request.headers.get("Proxy-Authorization")):

@@ -15,10 +15,12 @@ def plan(provider: Provider, request: RerankRequest[D], prepared: Prepared) -> l
 
     Only a single request is told `top_n`: of several, each answers in full and the cut follows the merge.
     """
-    contents, indices = list(prepared.contents.values()), list(prepared.contents)
+    contents, indices = prepared.in_order()
     chunks = list(_chunks(provider, request.query, contents))
-    cuts = provider.takes_top_n and request.top_n is not None and len(chunks) == 1 and request.top_n < len(contents)
-    return [Batch(request.query, contents[chunk], indices[chunk], request.top_n if cuts else None) for chunk in chunks]
+    if len(chunks) == 1:
+        cuts = provider.takes_top_n and request.top_n is not None and request.top_n < len(contents)
+        return [Batch(request.query, contents, indices, request.top_n if cuts else None)]
+    return [Batch(request.query, contents[chunk], indices[chunk]) for chunk in chunks]
 
 
 def _chunks(provider: Provider, query: str, contents: Sequence[Content]) -> Iterable[slice]:

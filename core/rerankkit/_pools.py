@@ -69,8 +69,9 @@ class Pools:
         found = self._of_loops.get(loop)
         if found is None:
             self._forget_closed_loops()
-            pool = open_async(self._url, self._transport, lambda: self._closed)
-            slots = asyncio.Semaphore(MAX_CONNECTIONS[self._transport])
+            most = MAX_CONNECTIONS[self._transport]
+            pool = open_async(self._url, self._transport, lambda: self._closed, most)
+            slots = asyncio.Semaphore(most)
             found = self._of_loops[loop] = LoopPool(pool, slots, self._keep(loop, pool))
             await anext(found.keeper)
         return found

@@ -8,7 +8,11 @@ from typing import TypeAlias, cast
 
 import orjson
 
+from rerankkit._content import ACCEPTED
+from rerankkit._version import __version__
 from rerankkit.errors import InvalidRequestError
+
+OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,10 @@ class HttpRequest:
     warnings: tuple[str, ...] = ()
     auth: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     method: str = "POST"
+
+    def all_headers(self) -> dict[str, str]:
+        """What goes out: the service's, what authenticates, and what this package says of itself."""
+        return {**OWN_HEADERS, **self.headers, **self.auth}
 
     def with_auth(self, headers: Mapping[str, str]) -> HttpRequest:
         return HttpRequest(self.url, self.headers, self.content, self.warnings, headers, self.method)

@@ -120,6 +120,12 @@ class Prepared:
     skipped: Mapping[int, Skipped] = field(default_factory=dict[int, Skipped])
     warnings: tuple[str, ...] = ()
 
+    def in_order(self) -> tuple[Sequence[Content], Sequence[int]]:
+        """What is sent, and where each of it stands in the caller's list."""
+        if isinstance(self.contents, Unchanged):
+            return self.contents.contents, range(len(self.contents))
+        return list(self.contents.values()), list(self.contents)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -15,7 +15,6 @@ from helpers.patience import happens
 from helpers.server import Received, Reply, raw_server, read_request, recorder
 from helpers.services import COHERE, KEY, PINECONE
 from rerankkit import APIConnectionError, Client, Cohere, InvalidRequestError, RequestTooLargeError, Retry, _library
-from rerankkit._over_httpx import SHARD
 
 pytest.importorskip("aiohttp", reason="this environment tests the other transports")
 
@@ -129,24 +128,6 @@ def test_two_hundred_calls_of_one_loop_are_with_the_service_at_the_same_time_and
     with recorder(together) as server:
         asyncio.run(twice(server.url))
         assert server.connections == 200
-
-
-def test_pools_of_the_library_stay_small() -> None:
-    """It looks through all connections of a pool at every step: calls that are few use one."""
-
-    async def scenario(url: str) -> list[int]:
-        async with Client(COHERE.make(url), transport=_library.default_transport()) as client:
-            counts = []
-            for number in (SHARD, 3 * SHARD, 1):
-                await asyncio.gather(*(score(client) for _ in range(number)))
-                shards = client._http._pools._of_loops[asyncio.get_running_loop()].pool.shards
-                counts.append(len(shards))
-                assert [shard.taken for shard in shards] == [0] * len(shards)
-                assert all(len(shard.pool.pool.connections) <= SHARD for shard in shards)
-            return counts
-
-    with recorder(lambda _: Reply(RIGHT)) as server:
-        assert asyncio.run(scenario(server.url)) == [1, 3, 3]
 
 
 def test_blocking_calls_of_the_same_client_go_over_the_other_library() -> None:

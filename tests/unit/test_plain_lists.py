@@ -86,7 +86,7 @@ def test_a_coarse_count_cuts_where_the_fine_one_does(model: str, texts: list[str
     provider = Voyage(model, api_key=KEY)
     texts = [text * 400 for text in texts]
     request = RerankRequest(query, tuple(texts), tuple(texts), None, Deadline(1))
-    cut = [batch.indices for batch in plan(provider, request, provider.prepare(texts))]
+    cut = [list(batch.indices) for batch in plan(provider, request, provider.prepare(texts))]
     contents = dict(provider.prepare(texts).contents)
     fine = _chunks_by_tokens(most_tokens(query), list(contents.values()), provider.limits, provider.limits.request_tokens or 0)
     assert cut == ([list(contents)[chunk] for chunk in fine] if contents else [])

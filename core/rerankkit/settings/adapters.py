@@ -93,7 +93,7 @@ class AdapterSettings(Settings):
         return check_top_n(top_n)
 
     def candidates(
-        self, reranker: Reranker, texts: list[str], metadata: Iterable[Mapping[Any, Any]], scores: Iterable[float | None]
+        self, reranker: Reranker, texts: Sequence[str], metadata: Iterable[Mapping[Any, Any]], scores: Iterable[float | None]
     ) -> Sequence[str | Document]:
         """What is ranked of a framework's documents: their texts, and what of their metadata was asked for."""
         if self.title_key is None and not self._field_names():

@@ -15,7 +15,7 @@ from integration.reliability.fault_server import Stage
 from integration.reliability.faults import Fault, Later, good
 from integration.reliability.mixture import Dripped, Together
 from rerankkit import Client, DeadlineExceededError
-from rerankkit._over_httpx import HttpxPools
+from rerankkit._over_httpx import HttpxPool
 from rerankkit._pools import MAX_CONNECTIONS
 
 AT_ONCE = 100  # calls that a whole pool serves at a time, over any transport
@@ -169,9 +169,8 @@ async def assert_whole(client: Client, stage: Stage) -> None:
 
 
 def taken(pool: Any) -> Any:
-    """Connections of *pool* that calls have, or wait for."""
-    if not isinstance(pool, HttpxPools):
+    """Connections of *pool* that calls have."""
+    if not isinstance(pool, HttpxPool):
         return pool.connector._acquired
-    inner = [shard.pool.pool for shard in pool.shards]
-    busy = [one for each in inner for one in each.connections if not (one.is_idle() or one.is_closed())]
-    return busy or [shard for shard in pool.shards if shard.taken] or [one for each in inner for one in each._requests]
+    assert all(one.is_idle() or one.is_closed() for one in pool.connections.kept), "a connection kept for the next call is busy"
+    return pool.connections.taken
