@@ -17,6 +17,9 @@ PUSHBACK = "grpc-retry-pushback-ms"
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 MOST_KEPT = 20  # idle connections of a pool; httpx's own number
 REFUND = 0.1  # tokens that a success gives back.  gRPC proposal A6, read 2026-11-20
+ATTEMPTS = 3  # requests in all, as far as a client can tell that the service is down
+MOST_ATTEMPTS = 6  # the same where most of what it sends succeeds: with one fault in six requests, 2 in 100,000 calls meet six
+NEWEST = 0.1  # what the newest request is worth in the share of those that succeed: the last seven make most of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,23 @@ class Retry:
     A rerank call only reads, so repeating it is safe; each repetition may be billed.
 
     Attributes:
-        attempts: Requests in all, at least 1; 1 never retries.
+        attempts: Requests in all, at least 1; 1 never retries. None: 3, and up to 6 as long as most of what the client has
+            lately sent besides succeeded, because then it is bad luck and no outage.
         base_delay: Upper bound in seconds of the first wait; it doubles with each further one.
         rate_limit_delay: The same after a rate limit without a Retry-After.
         max_delay: Upper bound in seconds of any wait this class chooses itself.
         budget: Tokens of the `RetryBudget` that all calls of one client share; None: retry whatever happens.
     """
 
-    attempts: int = 3
+    attempts: int | None = None
     base_delay: float = 0.1
     rate_limit_delay: float = 1.0
     max_delay: float = 5.0
     budget: int | None = 100
 
     def __post_init__(self) -> None:
-        check_integer("attempts", self.attempts, 1, None)
+        if self.attempts is not None:
+            check_integer("attempts", self.attempts, 1, None)
         if self.budget is not None:
             check_integer("budget", self.budget, 1, None, "pass None for no budget, or attempts=1 for no retries")
         for name in ("base_delay", "rate_limit_delay", "max_delay"):
@@ -48,12 +53,19 @@ class Retry:
             if not is_number(value) or not 0 <= value < math.inf:
                 raise InvalidRequestError(f"{name} must be a finite number of seconds, at least 0, got {value!r}")
 
-    def delay(self, error: ProviderError, attempt: int, jitter: Callable[[], float] = random.random) -> float | None:
+    def most(self, *, healthy: bool = False) -> int:
+        """Requests in all; *healthy*: most of the client's others succeed."""
+        return (MOST_ATTEMPTS if healthy else ATTEMPTS) if self.attempts is None else self.attempts
+
+    def delay(
+        self, error: ProviderError, attempt: int, jitter: Callable[[], float] = random.random, *, healthy: bool = False
+    ) -> float | None:
         """Seconds to wait after *attempt* (counted from 1) failed with *error*; None: do not try again.
 
         What the service asks for is waited in full, plus up to `base_delay` so that callers do not return all at once.
+        *healthy* is as for `most`.
         """
-        if attempt >= self.attempts or not error.retryable:
+        if attempt >= self.most(healthy=healthy) or not error.retryable:
             return None
         if error.retry_after is not None:
             return error.retry_after + jitter() * self.base_delay
@@ -68,6 +80,9 @@ class RetryBudget:
     nothing is sent again: an outage soon costs one request a call.  A failure that a further attempt heals gives its
     token back, so that hiccups cost nothing.
 
+    It also keeps the share of requests that lately succeeded, 0 at first, in which each further one counts for a tenth:
+    what tells bad luck from an outage.
+
     Args:
         tokens: How many there are at most, and at first; None: the budget is never exhausted.
     """
@@ -75,6 +90,7 @@ class RetryBudget:
     def __init__(self, tokens: int | None) -> None:
         self._most = tokens
         self._left = float(tokens or 0)  # no lock, which a fork could leave taken: threads may lose a token, and no more
+        self._succeeding = 0.0
 
     def __repr__(self) -> str:
         return f"<RetryBudget: {'unlimited' if self._most is None else f'{self._left:.1f} of {self._most} tokens left'}>"
@@ -84,13 +100,19 @@ class RetryBudget:
         """Whether a failed request may be sent again."""
         return self._most is None or self._left > self._most / 2
 
+    def is_healthy(self, failed: int) -> bool:
+        """Whether most requests lately succeeded, apart from the asker's own, of which the last *failed* did not."""
+        return self._succeeding > 0.5 * (1 - NEWEST) ** failed
+
     def fail(self) -> None:
         """A request failed in a way that can heal."""
         self._left = max(0.0, self._left - 1)
+        self._succeeding -= NEWEST * self._succeeding
 
     def succeed(self, healed: int) -> None:
         """A request succeeded, after *healed* attempts at it had failed."""
         self._left = min(self._most or 0, self._left + healed + REFUND)
+        self._succeeding += NEWEST * (1 - self._succeeding)
 
 
 class Attempts:
@@ -123,7 +145,8 @@ class Attempts:
         if error.retryable:
             self._failed += 1
             self._budget.fail()
-        delay = self._retry.delay(error, self.sent - self._replaced)
+        healthy = self._budget.is_healthy(self._failed)
+        delay = self._retry.delay(error, self.sent - self._replaced, healthy=healthy)
         if delay is not None and not self._budget.allows_retry:
             error.add_note("Not tried again: too many requests of this client have failed lately; see Retry(budget=).")
             return None

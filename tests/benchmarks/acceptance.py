@@ -153,7 +153,7 @@ def _cold(found: Results) -> Iterator[Line]:
 
 
 def _faults(found: Results) -> Iterator[Line]:
-    for name in (found.usual("core"), "core, 6 attempts", *map(found.usual, FASTEST[1:])):
+    for name in map(found.usual, FASTEST):
         runs = [run for sample in found.contestants("faults").get(name, {}).get("rounds", []) for run in sample.values()]
         lost = sum(run["calls"] - run["ok"] for run in runs) if runs else None
         calls = sum(run["calls"] for run in runs)

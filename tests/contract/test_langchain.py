@@ -207,6 +207,14 @@ def test_dumps_holds_the_names_of_keys_and_loads_puts_them_in(name: str, colour:
 
 
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
+@pytest.mark.parametrize("attempts", [None, 3])
+def test_loads_has_the_attempts_that_were_dumped(attempts: int | None) -> None:
+    retry = Retry(attempts=attempts, max_delay=2.0)
+    written = dumps(made("CohereRerank", "http://127.0.0.1:9", retry=retry))
+    assert loaded(written, "CohereRerank", SECRETS["CohereRerank"]).retry == retry
+
+
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 @pytest.mark.parametrize(
     "reranker",
     [

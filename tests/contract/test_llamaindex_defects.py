@@ -215,6 +215,13 @@ def test_d7_what_was_dumped_is_loaded_with_all_its_options(service: Service, emu
     assert json.loads(reranker.to_json())["class_name"] == f"Rerankkit{type(reranker).__name__}"
 
 
+@pytest.mark.parametrize("attempts", [None, 3])
+def test_d7_what_was_dumped_is_loaded_with_its_attempts(attempts: int | None) -> None:
+    retry = Retry(attempts=attempts, max_delay=2.0)
+    reranker = make(COHERE, "http://127.0.0.1:9", retry=retry)
+    assert type(reranker).from_json(reranker.to_json(), api_key=KEY).retry == retry
+
+
 def test_d8_pickles_and_deep_copies_rank(
     service: Service, emulator: Emulator, colour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,57 @@ def test_an_outage_takes_exactly_the_attempts_allowed(service: Service, colour: 
     assert len(server.requests) == caught.value.attempts == attempts
 
 
+def refused_or_scored(service: Service, left: list[int]) -> Callable[[Received], Reply]:
+    """A 503 as often as *left* says at the time, then success."""
+
+    def answer(_: Received) -> Reply:
+        left[0] -= 1
+        return Reply(b"{}", 503) if left[0] >= 0 else Reply(service.answer([(0, 0.5)]))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("options", "failures", "expected"),
+    [
+        ({}, 4, 5),
+        ({}, 5, 6),
+        ({}, 1_000, 6),
+        ({"budget": None}, 4, 5),
+        ({"budget": None}, 1_000, 6),
+        *(({"attempts": attempts}, 1_000, attempts) for attempts in (1, 2, 3, 5)),
+    ],
+    ids=str,
+)
+def test_after_successes_a_request_is_tried_more_often(
+    service: Service, colour: str, options: dict[str, Any], failures: int, expected: int
+) -> None:
+    """Unless a number of attempts was asked for."""
+    left = [0]
+    retry = Retry(base_delay=0.001, **options)
+    with recorder(refused_or_scored(service, left)) as server, Client(service.make(server.url), retry=retry) as client:
+        for _ in range(10):
+            run(colour, client, "rerank", "q", ["a"])
+        left[0] = failures
+        if failures < expected:
+            assert run(colour, client, "rerank", "q", ["a"]).usage.requests == expected
+        else:
+            with pytest.raises(ServerError) as caught:
+                run(colour, client, "rerank", "q", ["a"])
+            assert caught.value.attempts == expected
+    assert len(server.requests) == 10 + expected
+
+
+def test_a_client_that_has_reached_nobody_yet_tries_three_times(service: Service, colour: str) -> None:
+    retry = Retry(base_delay=0.001)
+    with recorder(lambda _: Reply(b"{}", 503)) as server, Client(service.make(server.url), retry=retry) as client:
+        for calls in range(1, 4):
+            with pytest.raises(ServerError) as caught:
+                run(colour, client, "rerank", "q", ["a"])
+            assert caught.value.attempts == 3
+            assert len(server.requests) == 3 * calls
+
+
 RETRY_AFTER = {
     "seconds": lambda: {"Retry-After": "1"},
     "a fraction": lambda: {"Retry-After": "0.5"},

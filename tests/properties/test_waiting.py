@@ -70,7 +70,8 @@ def test_milliseconds_go_first_where_they_can_be_read(headers: dict[str, str]) -
 
 
 delays = st.floats(0, 1e6)
-policies = st.builds(Retry, st.integers(1, 10_000), delays, delays, delays)
+attempts = st.integers(1, 10_000) | st.integers(1, 10)
+policies = st.builds(Retry, st.none() | st.integers(1, 10_000), delays, delays, delays)
 failures = st.builds(
     lambda kind, wish, retryable: kind("x", retry_after=wish, retryable=retryable),
     st.sampled_from([ServerError, RateLimitError, APIConnectionError, BadRequestError, ProviderError]),
@@ -79,12 +80,14 @@ failures = st.builds(
 )
 
 
-@given(retry=policies, error=failures, attempt=st.integers(1, 10_000), jitter=st.floats(0, 1))
+@given(retry=policies, error=failures, attempt=attempts, jitter=st.floats(0, 1), healthy=st.booleans())
 @tries(500)
-def test_a_wait_is_within_its_bounds_or_there_is_none(retry: Retry, error: ProviderError, attempt: int, jitter: float) -> None:
+def test_a_wait_is_within_its_bounds_or_there_is_none(
+    retry: Retry, error: ProviderError, attempt: int, jitter: float, healthy: bool
+) -> None:
     """In full what the service asked for and at most `base_delay` more; of its own choice at most `max_delay`."""
-    delay = retry.delay(error, attempt, lambda: jitter)
-    if attempt >= retry.attempts or not error.retryable:
+    delay = retry.delay(error, attempt, lambda: jitter, healthy=healthy)
+    if attempt >= (retry.attempts or (6 if healthy else 3)) or not error.retryable:
         assert delay is None
     elif error.retry_after is not None:
         assert error.retry_after <= delay <= error.retry_after + retry.base_delay
@@ -93,7 +96,7 @@ def test_a_wait_is_within_its_bounds_or_there_is_none(retry: Retry, error: Provi
         assert 0 <= delay <= min(retry.max_delay, base * 2.0 ** min(attempt - 1, 900))
 
 
-@given(retry=policies, error=failures, attempt=st.integers(1, 10_000))
+@given(retry=policies, error=failures, attempt=attempts)
 @tries(200)
 def test_the_next_wait_may_be_longer_and_is_never_shorter(retry: Retry, error: ProviderError, attempt: int) -> None:
     """The bounds of two waits, one after the other."""

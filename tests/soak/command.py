@@ -62,7 +62,7 @@ def main(
 
     Threads and asyncio tasks of one process share one client for each service. Each service is a server in a process of
     its own that resets, cuts, delays and refuses a share of the requests, and whose scores show whose answer they are.
-    Clients are used as they come: three attempts, the default budget for retries, 30 seconds a call.
+    Clients are used as they come: the default attempts and budget for retries, 30 seconds a call.
 
     Ends with a table, and with code 1 if a promise was broken.
     """

@@ -84,6 +84,11 @@ def clients_have_typed_options(provider: Provider) -> Reranker:
     return Client(provider, timeout=2.0, retry=Retry(attempts=1), concurrency=4, transport="httpx2")
 
 
+def attempts_are_a_number_or_the_usual_ones(retry: Retry) -> Retry:
+    assert_type(retry.attempts, int | None)
+    return Retry(attempts=None)
+
+
 def a_ranker_of_ones_own_is_a_reranker() -> Reranker:
     return BM25(timeout=1.0)
 

@@ -161,6 +161,15 @@ def test_a_clients_table_holds_its_options_and_its_services(service: Service) ->
     assert made._policy.concurrency == 2
 
 
+@pytest.mark.parametrize(("written", "attempts"), [({"attempts": "none"}, None), ({}, None), ({"attempts": 3}, 3)])
+def test_three_attempts_are_not_the_usual_ones(written: dict[str, Any], attempts: int | None) -> None:
+    made = from_config({"type": "client", "service": "cohere", "retry": {"budget": 7, **written}})
+    assert isinstance(made, Client)
+    assert made._policy.retry == Retry(attempts=attempts, budget=7)
+    kept = {} if attempts is None else {"attempts": attempts}
+    assert to_config(made) == {"type": "client", "service": "cohere", "retry": {**kept, "budget": 7}}
+
+
 def test_a_services_own_options_reach_it() -> None:
     made = from_config({"type": "client", "service": "cohere", "model": "rerank-v4.0-pro", "rank_fields": ["title", "text"]})
     assert isinstance(made, Client)

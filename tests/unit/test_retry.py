@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import heapq
 import math
+import pickle
+import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -19,6 +24,8 @@ from rerankkit import (
     ServerError,
 )
 from rerankkit.retry import (
+    ATTEMPTS,
+    MOST_ATTEMPTS,
     MOST_KEPT,
     Attempts,
     RetryBudget,
@@ -103,7 +110,7 @@ def test_a_date_is_told_from_the_present_moment() -> None:
 
 
 def test_the_usual_retry_is_what_the_documentation_says() -> None:
-    assert Retry() == Retry(attempts=3, base_delay=0.1, rate_limit_delay=1.0, max_delay=5.0, budget=100)
+    assert Retry() == Retry(attempts=None, base_delay=0.1, rate_limit_delay=1.0, max_delay=5.0, budget=100)
     assert check_retry(None) == Retry()
     assert check_retry(retry := Retry(attempts=7)) is retry
 
@@ -120,7 +127,7 @@ def test_a_delay_is_a_finite_number_of_seconds(name: str, value: Any) -> None:
         Retry(**{name: value})
 
 
-@pytest.mark.parametrize("attempts", [0, -1, 1.5, True, None])
+@pytest.mark.parametrize("attempts", [0, -1, 1.5, True, "3"])
 def test_attempts_are_a_whole_number(attempts: Any) -> None:
     with pytest.raises(InvalidRequestError, match=f"^attempts must be a whole number at least 1, got {attempts!r}$"):
         Retry(attempts=attempts)
@@ -278,3 +285,147 @@ def test_a_budget_is_a_whole_number_or_none(budget: Any) -> None:
     hint = "pass None for no budget, or attempts=1 for no retries"
     with pytest.raises(InvalidRequestError, match=f"^budget must be a whole number at least 1, got {budget!r}; {hint}$"):
         Retry(budget=budget)
+
+
+# Bad luck or an outage
+
+
+def sent(attempts: Attempts, fails: Callable[[], bool] = lambda: True) -> int:
+    """How many requests one was worth that *fails* as told; 0 if it was answered in the end."""
+    while fails():
+        if attempts.delay(ServerError("x")) is None:
+            return attempts.sent
+        attempts.sent += 1
+    attempts.succeed()
+    return 0
+
+
+def after(successes: int, tokens: int | None = None) -> RetryBudget:
+    """That of a client which was successful so often."""
+    budget = RetryBudget(tokens)
+    for _ in range(successes):
+        budget.succeed(0)
+    return budget
+
+
+def test_the_usual_attempts_are_three_and_six_where_others_succeed() -> None:
+    assert (ATTEMPTS, MOST_ATTEMPTS) == (3, 6)
+    assert (Retry().most(), Retry().most(healthy=False), Retry().most(healthy=True)) == (3, 3, 6)
+    assert [Retry().delay(ServerError("x"), attempt) is None for attempt in (2, 3)] == [False, True]
+    assert [Retry().delay(ServerError("x"), attempt, healthy=True) is None for attempt in (5, 6)] == [False, True]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 7])
+def test_a_number_of_attempts_is_kept_to(attempts: int) -> None:
+    retry = Retry(attempts=attempts)
+    assert retry.most(healthy=True) == retry.most() == attempts
+    assert sent(Attempts(retry, after(100))) == sent(Attempts(retry, RetryBudget(None))) == attempts
+
+
+@pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda retry: pickle.loads(pickle.dumps(retry))])
+@pytest.mark.parametrize("attempts", [None, 3])
+def test_a_copy_has_the_same_attempts(made: Callable[[Retry], Retry], attempts: int | None) -> None:
+    assert made(Retry(attempts=attempts, budget=None)) == Retry(attempts=attempts, budget=None)
+    assert Retry(attempts=3) != Retry()
+
+
+@pytest.mark.parametrize("tokens", [100, None])
+@pytest.mark.parametrize(("successes", "expected"), [(0, 3), (1, 3), (6, 3), (7, 6), (10, 6), (1_000, 6)])
+def test_seven_successes_are_worth_further_attempts(successes: int, expected: int, tokens: int | None) -> None:
+    assert sent(Attempts(Retry(), after(successes, tokens))) == expected
+
+
+def test_half_is_not_most() -> None:
+    budget = RetryBudget(None)
+    budget._succeeding = 0.5
+    assert not budget.is_healthy(0)
+
+
+def test_successes_of_long_ago_count_for_nothing() -> None:
+    budget = after(1_000)
+    for _ in range(10):
+        budget.fail()
+    assert sent(Attempts(Retry(), budget)) == 3
+    for _ in range(10):
+        budget.succeed(0)
+    assert sent(Attempts(Retry(), budget)) == 6
+
+
+def test_a_request_is_not_judged_by_its_own_failures_but_the_next_one_is() -> None:
+    budget = after(10)
+    assert [sent(Attempts(Retry(), budget)) for _ in range(3)] == [6, 3, 3]
+
+
+def test_of_many_side_by_side_none_takes_the_others_failures_for_bad_luck() -> None:
+    budget = after(1_000)
+    crowd = [Attempts(Retry(), budget) for _ in range(20)]
+    for attempt in range(1, 4):
+        again = [attempts.delay(ServerError("x")) is not None for attempts in crowd]
+        assert again == [attempt < 3] * 20
+        for attempts in crowd:
+            attempts.sent += 1
+
+
+def test_further_attempts_need_tokens_as_well() -> None:
+    budget = after(100, tokens=8)
+    assert sent(Attempts(Retry(), budget)) == 4, "half of the tokens are gone"
+    assert sent(Attempts(Retry(), budget)) == 1
+
+
+def test_replaced_connections_are_neither_luck_nor_attempts() -> None:
+    stale = APIConnectionError("x")
+    stale.stale = True
+    attempts = Attempts(Retry(), after(10))
+    for _ in range(MOST_KEPT):
+        assert attempts.delay(stale) == 0.0
+        attempts.sent += 1
+    assert sent(attempts) == MOST_KEPT + 6
+
+
+def test_an_outage_after_healthy_traffic_soon_costs_three_requests_and_then_one() -> None:
+    budget = after(1_000, tokens=100)
+    requests = [sent(Attempts(Retry(), budget)) for _ in range(1_000)]
+    assert requests[:2] == [6, 6]
+    assert requests[2:14] == [3] * 12
+    assert set(requests[15:]) == {1}
+    assert sum(requests) <= 1_050
+
+
+@pytest.mark.parametrize("side_by_side", [1, 20])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_faults_of_one_request_in_six_lose_no_call_of_500(seed: int, side_by_side: int) -> None:
+    lost, requests = weathered(None, seed, side_by_side)
+    assert lost == 0
+    assert requests <= 1.25 * 500
+
+
+@pytest.mark.parametrize("side_by_side", [1, 20])
+def test_hardly_any_of_very_many_calls_is_lost_to_them_where_three_attempts_lose_one_in_200(side_by_side: int) -> None:
+    usual, three = (weathered(attempts, 4, side_by_side, 20_000)[0] for attempts in (None, 3))
+    assert usual <= 4
+    assert 70 <= three <= 130
+
+
+def weathered(attempts: int | None, seed: int, side_by_side: int, calls: int = 500) -> tuple[int, int]:
+    """Calls lost and requests sent, in the order of a clock that nobody waits for and without jitter."""
+    retry = Retry(attempts=attempts, base_delay=0.0)
+    chance, budget, lost, requests = random.Random(seed), RetryBudget(retry.budget), 0, 0
+    begun = side_by_side
+    waiting = [(0.0, call, Attempts(retry, budget)) for call in range(begun)]
+    while waiting:
+        now, call, tried = heapq.heappop(waiting)
+        requests, fault = requests + 1, chance.random()
+        if fault >= 0.17:
+            tried.succeed()
+        else:
+            error = RateLimitError("x", retry_after=1.0) if fault < 0.1 else ServerError("x")
+            delay = tried.delay(error)
+            if delay is not None:
+                tried.sent += 1
+                heapq.heappush(waiting, (now + 0.02 + delay, call, tried))
+                continue
+            lost += 1
+        if begun < calls:
+            heapq.heappush(waiting, (now + 0.02, begun, Attempts(retry, budget)))
+            begun += 1
+    return lost, requests

@@ -53,7 +53,7 @@ class ServiceSettings(RankingSettings, Closing):
 
     Attributes:
         concurrency: Requests under way at a time for one call whose documents need several.
-        retry: When to send a request again; None: three attempts.
+        retry: When to send a request again; None: as ``Retry()`` does.
         transport: ``"httpx"``, ``"httpx2"``, ``"aiohttp"`` for async calls, or None for httpx2 where it is installed.
         base_url: None: the service's own.
         allow_http: Lets `base_url` be unencrypted beyond this machine.

@@ -55,18 +55,6 @@ class Core(Contestant):
         await self.reranker.aclose()
 
 
-class SixAttempts(Core):
-    """For a service that refuses one request in six: the default is three attempts."""
-
-    name = "core, 6 attempts"
-    scenarios = frozenset({"faults"})
-
-    def make(self, url: str) -> Any:
-        from rerankkit import Client, Cohere, Retry
-
-        return Client(Cohere(api_key=KEY, base_url=url), retry=Retry(attempts=6), transport=self.transport, timeout=60)  # type: ignore[arg-type]
-
-
 class HedgedCore(Core):
     name = "core, Hedged"
     scenarios = frozenset({"tail"})
@@ -133,7 +121,7 @@ def over(base: type[Core], short: str, transport: str) -> type[Core]:
     return type(base.__name__, (base,), facts)
 
 
-for one in (SixAttempts, HedgedCore, CachedCore, LlamaIndexTexts):
+for one in (HedgedCore, CachedCore, LlamaIndexTexts):
     one.transport, one.effort = default_transport(), 0
 
 CONTESTANTS = [
@@ -142,7 +130,6 @@ CONTESTANTS = [
         for base, short in ((Core, "core"), (LangChain, "langchain"), (LlamaIndex, "llamaindex"))
         for transport in transports()
     ),
-    SixAttempts,
     HedgedCore,
     CachedCore,
     LlamaIndexTexts,

@@ -102,7 +102,7 @@ class Trial:
             reranker = self.wrap(client)
             outcome = self._outcome(reranker, timeout, top_n, ranking)
             if not url:
-                assert outcome.requests <= retry.attempts * batches, "I6"
+                assert outcome.requests <= retry.most() * batches, "I6"
                 self.stage.heal()
                 assert not replace(self, texts=TEXTS, query=QUERY)._outcome(reranker, 5.0, None).error, "I5"
             if runner is not None:
