@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from rerankkit._checks import as_documents, as_items, check_query, check_timeout, check_top_n
 from rerankkit._closing import Closing
 from rerankkit._described import Described
-from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, run
+from rerankkit._io import ASYNC, BLOCKING, IO, check_loop, fair_turn, run
 from rerankkit._watching import watched
 from rerankkit.deadline import Deadline
 from rerankkit.identity import CacheIdentity
@@ -86,6 +86,7 @@ class BaseReranker(Described, Closing, ABC):
     ) -> RerankResponse[D]:
         """The same as `rerank`, in the running event loop; cancelling it cancels its requests."""
         check_loop()
+        await fair_turn()
         return await watched(self, ASYNC, self._checked(query, documents, top_n, timeout), is_own=True)
 
     def estimate(self, query: str, documents: Sequence[D], *, top_n: int | None = None) -> Estimate:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from rerankkit._io.blocking import Blocking, run
 from rerankkit._io.looping import Looping, check_loop
 from rerankkit._io.protocol import IO, Job
+from rerankkit._io.sharing import fair_turn
 
-__all__ = ["ASYNC", "BLOCKING", "IO", "Job", "check_loop", "run"]
+__all__ = ["ASYNC", "BLOCKING", "IO", "Job", "check_loop", "fair_turn", "run"]
 
 BLOCKING: IO = Blocking()
 ASYNC: IO = Looping()

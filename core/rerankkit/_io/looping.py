@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rerankkit.reranker import Reranker
     from rerankkit.types import D, RerankRequest, RerankResponse
 from rerankkit._io.protocol import LEAST_SECONDS, Finished, Job, decides, first_failed
+from rerankkit._io.sharing import fair_turn
 
 T = TypeVar("T")
 
@@ -29,8 +30,11 @@ class Looping:
     async def send(self, http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         async with asyncio.timeout(deadline.remaining()):
             if http.bears_cancellation:
-                return await http.asend(request, deadline)
-            return await _cancelled_in_scope(lambda: http.asend(request, deadline))
+                response = await http.asend(request, deadline)
+            else:
+                response = await _cancelled_in_scope(lambda: _in_turn(http, request, deadline))
+        await fair_turn()  # replies may arrive at once, too
+        return response
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -86,6 +90,12 @@ class Looping:
     async def call(self, reranker: Reranker, request: RerankRequest[D]) -> RerankResponse[D]:
         left = max(LEAST_SECONDS, request.deadline.remaining())
         return await reranker.arerank(request.query, request.documents, top_n=request.top_n, timeout=left)
+
+
+async def _in_turn(http: Http, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+    """The same, begun in a turn of the loop that has time for it."""
+    await fair_turn()
+    return await http.asend(request, deadline)
 
 
 async def _cancelled_in_scope(job: Job[T]) -> T:
