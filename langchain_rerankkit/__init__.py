@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from langchain_rerankkit._input import RerankInput
+    from langchain_rerankkit.cohere import CohereRerank
     from langchain_rerankkit.compressor import RerankCompressor
+    from langchain_rerankkit.kendra import KendraRerank
+    from langchain_rerankkit.pinecone import PineconeRerank
     from langchain_rerankkit.retriever import RerankRetriever
-    from langchain_rerankkit.services import CohereRerank, KendraRerank, PineconeRerank, VoyageRerank
     from langchain_rerankkit.transformer import RerankTransformer
+    from langchain_rerankkit.voyage import VoyageRerank
 
 _LAZY = {  # each is imported when it is first asked for: who needs one of them does not wait for the others
-    "CohereRerank": "services",
-    "KendraRerank": "services",
-    "PineconeRerank": "services",
+    "CohereRerank": "cohere",
+    "KendraRerank": "kendra",
+    "PineconeRerank": "pinecone",
     "RerankCompressor": "compressor",
     "RerankInput": "_input",
     "RerankRetriever": "retriever",
     "RerankTransformer": "transformer",
-    "VoyageRerank": "services",
+    "VoyageRerank": "voyage",
 }
 
 __all__ = [

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, InstanceOf, PrivateAttr, field_validator
 from langchain_rerankkit.compressor import RerankCompressor
 from rerankkit._closing import Closing
 from rerankkit.reranker import Reranker
-from rerankkit.settings import Settings
+from rerankkit.settings.adapters import Settings
 from rerankkit.settings.mistakes import check_is_no_adapter
 
 
@@ -23,7 +23,9 @@ class Compressing(Settings, Closing):
         reranker: A compressor of this package or of another, or whatever `RerankCompressor` takes.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, validate_assignment=True, defer_build=False
+    )
 
     ways_out: ClassVar[Mapping[str, str]] = {
         "base_compressor": "base_compressor is called reranker here",

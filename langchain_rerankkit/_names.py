@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, SecretStr, model_validator
+from pydantic import BaseModel, model_validator
 from typing_extensions import override
 
 from rerankkit.errors import InvalidRequestError
@@ -47,32 +47,3 @@ class Names(BaseModel):
 
         def __setattr__(self, name: str, value: object) -> None:
             super().__setattr__(type(self).further_names.get(name, name), value)
-
-
-class CohereNames(Names):
-    """Those of langchain-cohere's CohereRerank."""
-
-    further_names: ClassVar[Mapping[str, str]] = {"cohere_api_key": "api_key", "user_agent": "client_name"}
-
-    if TYPE_CHECKING:
-        cohere_api_key: SecretStr | str | None = None
-        user_agent: str | None = None
-
-
-class VoyageNames(Names):
-    """Those of langchain-voyageai's VoyageAIRerank."""
-
-    further_names: ClassVar[Mapping[str, str]] = {"voyage_api_key": "api_key", "top_k": "top_n"}
-
-    if TYPE_CHECKING:
-        voyage_api_key: SecretStr | str | None = None
-        top_k: int | None = None
-
-
-class PineconeNames(Names):
-    """Those of langchain-pinecone's PineconeRerank."""
-
-    further_names: ClassVar[Mapping[str, str]] = {"pinecone_api_key": "api_key"}
-
-    if TYPE_CHECKING:
-        pinecone_api_key: SecretStr | str | None = None

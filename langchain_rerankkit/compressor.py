@@ -26,7 +26,8 @@ from langchain_rerankkit._input import RerankInput, check_documents, listed, par
 from rerankkit._checks import check_top_n
 from rerankkit._io import check_loop
 from rerankkit.retry import Retry
-from rerankkit.settings import AdapterSettings, RerankerSettings
+from rerankkit.settings.adapters import AdapterSettings
+from rerankkit.settings.rerankers import RerankerSettings
 
 if TYPE_CHECKING:
     from langchain_rerankkit._configurable import AnyConfigurableField
@@ -48,7 +49,9 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         cut_to_spans: Whether the copies hold the relevant spans alone; a document without any keeps its text.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=(), validate_assignment=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, protected_namespaces=(), validate_assignment=True, defer_build=False
+    )
 
     ways_out: ClassVar[Mapping[str, str]] = {"client": "there is no client: pass it to RerankCompressor(reranker=...)"}
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llamaindex_rerankkit.cohere import CohereRerank
+    from llamaindex_rerankkit.kendra import KendraRerank
     from llamaindex_rerankkit.nodes import RerankedNode
+    from llamaindex_rerankkit.pinecone import PineconeRerank
     from llamaindex_rerankkit.postprocessor import RerankPostprocessor
-    from llamaindex_rerankkit.services import CohereRerank, KendraRerank, PineconeRerank, VoyageRerank
+    from llamaindex_rerankkit.voyage import VoyageRerank
 
 _LAZY = {  # each is imported when it is first asked for: who needs one of them does not wait for the others
-    "CohereRerank": "services",
-    "KendraRerank": "services",
-    "PineconeRerank": "services",
+    "CohereRerank": "cohere",
+    "KendraRerank": "kendra",
+    "PineconeRerank": "pinecone",
     "RerankPostprocessor": "postprocessor",
     "RerankedNode": "nodes",
-    "VoyageRerank": "services",
+    "VoyageRerank": "voyage",
 }
 
 __all__ = ["CohereRerank", "KendraRerank", "PineconeRerank", "RerankPostprocessor", "RerankedNode", "VoyageRerank"]

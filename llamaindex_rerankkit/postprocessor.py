@@ -24,7 +24,8 @@ from llamaindex_rerankkit.events import RerankDegradedEvent
 from llamaindex_rerankkit.nodes import RerankedNode
 from llamaindex_rerankkit.reporting import Call, Report, answer, reported
 from rerankkit._turns import label_of
-from rerankkit.settings import AdapterSettings, RerankerSettings
+from rerankkit.settings.adapters import AdapterSettings
+from rerankkit.settings.rerankers import RerankerSettings
 
 dispatcher = get_dispatcher(__name__)
 
@@ -49,7 +50,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
             so, too, where the reranker says which spans of their texts are relevant.
     """
 
-    model_config = ConfigDict(validate_assignment=True)
+    model_config = ConfigDict(validate_assignment=True, defer_build=False)
 
     ways_out: ClassVar[Mapping[str, str]] = {"client": "there is no client: pass it to RerankPostprocessor(reranker=...)"}
 

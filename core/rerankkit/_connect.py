@@ -11,10 +11,11 @@ from rerankkit import providers
 from rerankkit._checks import check_integer
 from rerankkit._degrading import OnError, check_on_error
 from rerankkit._described import parameters
-from rerankkit._library import Transport, check_transport
+from rerankkit._library import check_transport
 from rerankkit._pricing import check_tokenizer
 from rerankkit._secret import hidden
 from rerankkit._tokens import Tokenizer
+from rerankkit._wire import Transport
 from rerankkit.client import Client
 from rerankkit.errors import InvalidRequestError
 from rerankkit.local import BM25

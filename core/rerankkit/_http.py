@@ -9,9 +9,9 @@ import weakref
 from queue import Empty, SimpleQueue
 
 from rerankkit._deadline_stream import Timeout
-from rerankkit._library import Transport, check_transport, default_transport, prepare
+from rerankkit._library import check_transport, default_transport, prepare
 from rerankkit._pools import Pools
-from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit._wire import HttpRequest, HttpResponse, Transport
 from rerankkit.deadline import Deadline
 from rerankkit.errors import InvalidRequestError
 

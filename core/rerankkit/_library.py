@@ -24,11 +24,10 @@ from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
 from rerankkit._forking import UNDIVIDED
 from rerankkit._over_httpx import HttpxPool, Library
-from rerankkit._wire import HttpRequest, HttpResponse
+from rerankkit._wire import HttpRequest, HttpResponse, Transport
 from rerankkit.errors import InvalidRequestError
 from rerankkit.retry import MOST_KEPT
 
-Transport: TypeAlias = Literal["httpx", "httpx2", "aiohttp"]
 Httpx: TypeAlias = Literal["httpx", "httpx2"]
 """Those that blocking calls can use."""
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NotRequired, TypedDict
 
-from pydantic import Field
-
-from rerankkit._parsing import Answer, parse
+from rerankkit._parsing import Bound, Form, WholeCount
 
 LATEST = 253_402_300_799.0  # 9999-12-31T23:59:59Z in epoch seconds, the last that a datetime can hold
-Moment = Annotated[float, Field(ge=0, le=LATEST)]
+Moment = Annotated[float, Bound("ge", 0), Bound("le", LATEST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,48 +72,56 @@ class PlanSummary:
     updated_at: datetime | None = None
 
 
-class _Created(Answer):
+class _Created(TypedDict):
     Id: str
     Arn: str
 
 
-class _Capacity(Answer):
-    RescoreCapacityUnits: Annotated[int, Field(ge=0)]
+class _Capacity(TypedDict):
+    RescoreCapacityUnits: WholeCount
 
 
-class _Summary(Answer):
+class _Summary(TypedDict):
     Id: str
     Name: str
     Status: str
-    CreatedAt: Moment | None = None
-    UpdatedAt: Moment | None = None
+    CreatedAt: NotRequired[Moment | None]
+    UpdatedAt: NotRequired[Moment | None]
 
 
 class _Described(_Summary):
     Arn: str
-    CapacityUnits: _Capacity | None = None
-    Description: str | None = None
-    ErrorMessage: str | None = None
+    CapacityUnits: NotRequired[_Capacity | None]
+    Description: NotRequired[str | None]
+    ErrorMessage: NotRequired[str | None]
 
 
-class _Page(Answer):
-    SummaryItems: list[_Summary] | None = None
-    NextToken: Annotated[str, Field(max_length=800)] | None = None
+class _Page(TypedDict):
+    SummaryItems: NotRequired[list[_Summary] | None]
+    NextToken: NotRequired[Annotated[str, Bound("max_length", 800)] | None]
 
 
-class _Tag(Answer):
+class _Tag(TypedDict):
     Key: str
     Value: str
 
 
-class _Tags(Answer):
-    Tags: list[_Tag] | None = None
+class _Tags(TypedDict):
+    Tags: NotRequired[list[_Tag] | None]
+
+
+class _Nothing(TypedDict):
+    pass
+
+
+_CREATED, _DESCRIBED, _PAGE = Form(_Created), Form(_Described), Form(_Page)
+_TAGS, _NOTHING = Form(_Tags), Form(_Nothing)
 
 
 def created(content: bytes) -> CreatedPlan:
     """The answer of CreateRescoreExecutionPlan."""
-    answer = parse(_Created, content)
-    return CreatedPlan(answer.Id, answer.Arn)
+    answer = _CREATED.parse(content)
+    return CreatedPlan(answer["Id"], answer["Arn"])
 
 
 def described(plan_id: str, content: bytes) -> Plan:
@@ -124,19 +130,20 @@ def described(plan_id: str, content: bytes) -> Plan:
     Raises:
         ValueError: It is about another one, too.
     """
-    answer = parse(_Described, content)
-    if answer.Id != plan_id:
-        raise ValueError(f"Id: {answer.Id[:40]!r}, asked for was {plan_id!r}")
+    answer = _DESCRIBED.parse(content)
+    if answer["Id"] != plan_id:
+        raise ValueError(f"Id: {answer['Id'][:40]!r}, asked for was {plan_id!r}")
+    capacity = answer.get("CapacityUnits")
     return Plan(
-        id=answer.Id,
-        arn=answer.Arn,
-        name=answer.Name,
-        status=answer.Status,
-        capacity_units=None if answer.CapacityUnits is None else answer.CapacityUnits.RescoreCapacityUnits,
-        description=answer.Description,
-        created_at=_moment(answer.CreatedAt),
-        updated_at=_moment(answer.UpdatedAt),
-        error_message=answer.ErrorMessage,
+        id=answer["Id"],
+        arn=answer["Arn"],
+        name=answer["Name"],
+        status=answer["Status"],
+        capacity_units=None if capacity is None else capacity["RescoreCapacityUnits"],
+        description=answer.get("Description"),
+        created_at=_moment(answer.get("CreatedAt")),
+        updated_at=_moment(answer.get("UpdatedAt")),
+        error_message=answer.get("ErrorMessage"),
     )
 
 
@@ -164,23 +171,25 @@ class Pages:
         Raises:
             ValueError: It leads back to a page that has been seen, too; following it would never end.
         """
-        answer = parse(_Page, content)
-        if answer.NextToken in self._tokens:
+        answer = _PAGE.parse(content)
+        token = answer.get("NextToken")
+        if token in self._tokens:
             raise ValueError("NextToken: leads back to a page that has been read")
-        self.more = bool(answer.NextToken)
-        if answer.NextToken:
-            self._tokens.append(answer.NextToken)
-        return [_summary(item) for item in answer.SummaryItems or ()]
+        self.more = bool(token)
+        if token:
+            self._tokens.append(token)
+        return [_summary(item) for item in answer.get("SummaryItems") or ()]
 
 
 def _summary(item: _Summary) -> PlanSummary:
-    return PlanSummary(item.Id, item.Name, item.Status, _moment(item.CreatedAt), _moment(item.UpdatedAt))
+    created, updated = _moment(item.get("CreatedAt")), _moment(item.get("UpdatedAt"))
+    return PlanSummary(item["Id"], item["Name"], item["Status"], created, updated)
 
 
 def tags(content: bytes) -> dict[str, str]:
     """The answer of ListTagsForResource."""
-    found = parse(_Tags, content).Tags or ()
-    values = {tag.Key: tag.Value for tag in found}
+    found = _TAGS.parse(content).get("Tags") or ()
+    values = {tag["Key"]: tag["Value"] for tag in found}
     if len(values) < len(found):
         raise ValueError("Tags: a Key occurs twice")
     return values
@@ -189,7 +198,7 @@ def tags(content: bytes) -> dict[str, str]:
 def nothing(content: bytes) -> None:
     """The answer of operations that have none: nothing, or an object whose members mean nothing yet."""
     if content.strip():
-        parse(Answer, content)
+        _NOTHING.parse(content)
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from rerankkit._library import AsyncPool, Transport, build_ssl_context, open_async, open_blocking
+from rerankkit._library import AsyncPool, build_ssl_context, open_async, open_blocking
 from rerankkit._over_httpx import HttpxPool
+from rerankkit._wire import Transport
 
 MAX_CONNECTIONS: dict[Transport, int] = {"httpx": 200, "httpx2": 200, "aiohttp": 500}
 """Of one event loop; who finds none free waits its turn here, for httpx's own queue forgets its waiters.  More would not

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import orjson
 
@@ -13,6 +13,9 @@ from rerankkit._version import __version__
 from rerankkit.errors import InvalidRequestError
 
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
+
+Transport: TypeAlias = Literal["httpx", "httpx2", "aiohttp"]
+"""The HTTP library that both go through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from rerankkit._checks import check_integer, check_timeout
 from rerankkit._degrading import OnError, check_on_error, ranked_or_given
 from rerankkit._http import Http
 from rerankkit._io import IO
-from rerankkit._library import Transport
 from rerankkit._pricing import Pricing, check_prices, check_tokenizer
 from rerankkit._tokens import Tokenizer
+from rerankkit._wire import Transport
 from rerankkit.errors import InvalidRequestError
 from rerankkit.identity import CacheIdentity, facts_of
 from rerankkit.ledger import Ledger

@@ -11,12 +11,12 @@ from rerankkit._closing import Closing
 from rerankkit._http import Http
 from rerankkit._io import ASYNC, BLOCKING, run
 from rerankkit._kendra_service import KendraService
-from rerankkit._library import Transport
 from rerankkit._plan_answers import CreatedPlan, Pages, Plan, PlanSummary
 from rerankkit._plan_operations import Operations, aeach, each
 from rerankkit._plan_requests import check_page_size, checked_tag_keys, checked_tags, create_members, update_members
 from rerankkit._plan_watch import LONGEST_PAUSE, WATCH_TIMEOUT, Watch
 from rerankkit._secret import SecretValue, hidden
+from rerankkit._wire import Transport
 from rerankkit.retry import Retry, check_retry
 
 

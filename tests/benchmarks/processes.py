@@ -36,7 +36,9 @@ def cores() -> tuple[str, str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, **QUIET, "PYTHONHASHSEED": "0"}
+    """Compiled modules are kept, as an installation has them: cold starts would measure the compiler otherwise."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **QUIET, "PYTHONHASHSEED": "0"}
 
 
 class Service:

@@ -121,7 +121,7 @@ def test_a_name_that_is_not_used_is_noticed() -> None:
         def a_new_method(self) -> None:
             """Does nothing."""
 
-    Further.__module__ = "langchain_rerankkit.services"
+    Further.__module__ = "langchain_rerankkit.cohere"
     assert public(Further) - used("langchain_consumer.py") >= {"a_new_field", "a_new_method"}
     assert "a_new_field" in options(Further)
     assert of_the_same(Further, "priority") == {"CohereRerank"}

@@ -200,7 +200,7 @@ def test_dumps_holds_the_names_of_keys_and_loads_puts_them_in(name: str, colour:
         found = run(colour, again, "compress_documents", documents("a 0.1", "b 0.3", "c 0.2"), "q")
     assert not any(secret in written for secret in SECRETS[name].values())
     assert all(f'["{secret}"]' in written for secret in SECRETS[name])
-    assert json.loads(written)["id"] == ["langchain_rerankkit", "services", name]
+    assert json.loads(written)["id"] == ["langchain_rerankkit", name.removesuffix("Rerank").lower(), name]
     assert again.model_dump() == compressor.model_dump()
     assert again.retry == Retry(attempts=2)
     assert texts(found) == ["b 0.3", "c 0.2"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from helpers.server import Received, Reply
 from rerankkit import Cohere, Kendra, Pinecone, Provider, Voyage
-from rerankkit._library import Transport
+from rerankkit._wire import Transport
 
 KEY = "test-key-0123456789"
 PLAN_ID = "00000000-0000-4000-8000-000000000000"

@@ -59,7 +59,8 @@ def test_each_scenario_has_figures_that_make_sense() -> None:
     assert found["duplicates"]["core, Cached"]["figures"]["sync"]["service"]["requests"] == 1
     assert found["memory"][CORE]["figures"]["body"] in range(20_000, 20_200)
     assert found["growth"][CORE]["figures"].keys() == {"1", "3"}
-    assert found["cold"][CORE]["figures"]["import"] > 0
+    cold = found["cold"][CORE]["figures"]
+    assert 0 < cold["imported"]["import rerankkit"] < cold["import"]
     report = tables.report(results, lines(results, default_transport()))
     assert all(f"### {name}:" in report for name in SCENARIOS)
 

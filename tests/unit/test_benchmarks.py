@@ -106,6 +106,23 @@ def test_sync_and_async_of_a_split_call_are_held_against_each_other() -> None:
     ]
 
 
+def test_a_bare_import_and_the_names_that_a_program_needs_are_both_held_against_the_limit() -> None:
+    statements = {"import langchain_rerankkit": 0.001, "from langchain_rerankkit import RerankCompressor": 0.02}
+    adapter = {"figures": {"import": 0.08, "imported": statements}, "rounds": []}
+    core = {"import": 0.2, "imported": {"import rerankkit": 0.09}, "construct": 0.001, "first": 0.006}
+    contestants = {"httpx": {"figures": {"import": 0.1}, "rounds": []}, "core[httpx2]": {"figures": core, "rounds": []}}
+    judged = found(5, results(cold={**contestants, "langchain[httpx2]": adapter}))
+    measured = {promise: (line.measured, line.verdict) for promise, line in judged.items() if line.measured is not None}
+    assert measured == {
+        "import rerankkit / import httpx": (pytest.approx(0.9), "pass"),
+        "with Client and Cohere / import httpx": (pytest.approx(2.0), "MISS"),
+        "import langchain_rerankkit, after langchain-core's retrievers": (pytest.approx(1.0), "pass"),
+        "from langchain_rerankkit import RerankCompressor, after langchain-core's retrievers": (pytest.approx(20.0), "pass"),
+        "make a client": (pytest.approx(1.0), "pass"),
+        "the first call": (pytest.approx(6.0), "MISS"),
+    }
+
+
 def test_the_report_has_each_table_the_circumstances_and_what_could_not_run() -> None:
     given = results(sync=sync(**{"raw socket": 0.0001, "httpx": 0.0002, "core[httpx2]": 0.0003}))
     given["failed"] = {"voyage SDK": "ImportError: no voyageai"}

@@ -13,6 +13,7 @@ import pytest
 import langchain_rerankkit
 import llamaindex_rerankkit
 import rerankkit
+from rerankkit import settings
 from rerankkit._library import default_transport
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,53 @@ def test_a_client_brings_the_http_library_with_it_so_that_no_call_has_to() -> No
     assert library not in brought("from rerankkit import Cohere")
     for name in ("Client", "KendraPlans", "connect"):
         assert {library, library.replace("httpx", "httpcore")} <= brought(f"from rerankkit import {name}")
+
+
+def test_whoever_asks_a_service_waits_for_no_pydantic_whose_core_checks_replies() -> None:
+    names = "BM25, Client, Cohere, Kendra, KendraPlans, Pinecone, Voyage, connect"
+    found = loaded(f"from rerankkit import {names}; Client(Cohere(api_key='k' * 9)).rerank('q', [])")
+    assert {"pydantic_core", "rerankkit._parsing"} <= found
+    assert found.isdisjoint({"pydantic", "annotated_types"})
+
+
+SERVICES = ["cohere", "kendra", "pinecone", "voyage"]
+
+BROUGHT = """
+import importlib, sys
+def brought(package, name):
+    getattr(importlib.import_module(package), name)
+    print(*sorted(each for each in sys.modules if each.startswith((package, "rerankkit"))))
+"""
+
+
+def brought_by_each(package: str, *names: str) -> list[set[str]]:
+    """Which modules of ours are loaded after each of *names* was asked for."""
+    code = BROUGHT + "".join(f"brought({package!r}, {name!r})\n" for name in names)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("package", "any_reranker", "one_service"),
+    [
+        ("langchain_rerankkit", "RerankCompressor", "{}Rerank"),
+        ("llamaindex_rerankkit", "RerankPostprocessor", "{}Rerank"),
+        ("rerankkit.settings", "RerankerSettings", "{}Settings"),
+    ],
+)
+def test_a_class_brings_its_own_service_and_nothing_that_sends(package: str, any_reranker: str, one_service: str) -> None:
+    steps = brought_by_each(package, any_reranker, *(one_service.format(service.capitalize()) for service in SERVICES))
+    for folder in (package, "rerankkit.settings"):
+        found = [[service for service in SERVICES if f"{folder}.{service}" in step] for step in steps]
+        assert found == [SERVICES[:count] for count in range(5)]
+    assert steps[-1].isdisjoint(f"rerankkit.{name}" for name in ("_library", "_over_httpx", "_http", "_engine"))
+
+
+def test_the_public_names_of_settings_are_found_and_no_others() -> None:
+    assert all(getattr(settings, name) is not None for name in settings.__all__)
+    assert set(settings.__all__) <= set(dir(settings))
+    with pytest.raises(AttributeError, match="has no attribute 'JinaSettings'"):
+        settings.JinaSettings  # noqa: B018 -- looking is the test
 
 
 @pytest.mark.parametrize(("package", "framework"), [("langchain", "langchain_core"), ("llamaindex", "llama_index.core")])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NotRequired
-
-from typing_extensions import TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from rerankkit import errors
 from rerankkit._checks import (
@@ -20,7 +18,7 @@ from rerankkit._checks import (
     is_number,
 )
 from rerankkit._endpoint import Access
-from rerankkit._parsing import Answer, Count, parse
+from rerankkit._parsing import Count, Form
 from rerankkit._rendering import absent_fields, as_object, as_text, plain_texts, ranked_text
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
@@ -194,18 +192,18 @@ class Cohere(KeyedProvider):
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores, and the relevant spans where they were asked for."""
-        answer = parse(_CohereAnswer, response.content)
-        meta = answer.meta or {}
+        answer = _ANSWER.parse(response.content)
+        results, meta = answer["results"], answer.get("meta") or {}
         units = meta.get("billed_units") or {}
         tokens = units.get("text_tokens") or units.get("input_tokens")  # which of them v5 models use is not documented
-        scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.results))
-        echoes = ((result["index"], result.get("document")) for result in (answer.results if self._echo else ()))
+        scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in results))
+        echoes = ((result["index"], result.get("document")) for result in (results if self._echo else ()))
         return Reply(
             scores=scores,
-            spans=dict(_spans(batch, answer.results)),
+            spans=dict(_spans(batch, results)),
             usage=Usage(search_units=units.get("search_units"), total_tokens=None if tokens is None else int(tokens)),
-            request_id=answer.id,
-            warnings=(*check_echo(batch, echoes), *(meta.get("warnings") or ()), *(answer.warnings or ())),
+            request_id=answer.get("id"),
+            warnings=(*check_echo(batch, echoes), *(meta.get("warnings") or ()), *(answer.get("warnings") or ())),
         )
 
     def error_message(self, answer: Mapping[str, object]) -> str | None:
@@ -255,11 +253,14 @@ class _CohereMeta(TypedDict, total=False):
     warnings: list[str] | None
 
 
-class _CohereAnswer(Answer):
+class _CohereAnswer(TypedDict):
     results: list[_CohereResult]
-    id: str | None = None
-    meta: _CohereMeta | None = None
-    warnings: list[str] | None = None  # where the documents of 2024 had them
+    id: NotRequired[str | None]
+    meta: NotRequired[_CohereMeta | None]
+    warnings: NotRequired[list[str] | None]  # where the documents of 2024 had them
+
+
+_ANSWER = Form(_CohereAnswer)
 
 
 def _spans(batch: Batch, results: Sequence[_CohereResult]) -> Iterator[tuple[int, tuple[Span, ...]]]:

@@ -10,13 +10,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
-
-from typing_extensions import TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from rerankkit._checks import check_choice, is_blank
 from rerankkit._kendra_service import PLAN_PRICE, PRICES_READ, UNIT_PRICE, KendraService, check_plan_id
-from rerankkit._parsing import Answer, parse
+from rerankkit._parsing import Form
 from rerankkit._rendering import field_value, is_empty, missing_fields, own_text
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._wire import HttpRequest, HttpResponse
@@ -141,16 +139,16 @@ class Kendra(KendraService, Provider):
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores; a group's is that of each of its documents, and a document left out has none."""
-        answer = parse(_RescoreAnswer, response.content)
+        answer = _ANSWER.parse(response.content)
         positions = _positions(batch.documents)
-        results = [(positions.get(item["DocumentId"]), item["Score"], item["DocumentId"]) for item in answer.ResultItems]
+        results = [(positions.get(item["DocumentId"]), item["Score"], item["DocumentId"]) for item in answer["ResultItems"]]
         unknown = [name for places, _, name in results if places is None]
         if unknown:
             raise ValueError(f"DocumentId {unknown[0][:40]!r}, which was not sent")
         pairs = [(position, score) for places, score, _ in results for position in places or ()]
         return Reply(
             scores=check_results(batch, pairs, partial=True),
-            request_id=self.request_id(response) or answer.RescoreId,
+            request_id=self.request_id(response) or answer.get("RescoreId"),
         )
 
 
@@ -159,9 +157,12 @@ class _RescoreItem(TypedDict):
     Score: float
 
 
-class _RescoreAnswer(Answer):
+class _RescoreAnswer(TypedDict):
     ResultItems: list[_RescoreItem]
-    RescoreId: str | None = None
+    RescoreId: NotRequired[str | None]
+
+
+_ANSWER = Form(_RescoreAnswer)
 
 
 class _Groups:

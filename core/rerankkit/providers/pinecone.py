@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NotRequired
-
-from typing_extensions import TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from rerankkit._checks import (
     check_choice,
@@ -17,7 +15,7 @@ from rerankkit._checks import (
     check_names,
 )
 from rerankkit._endpoint import Access
-from rerankkit._parsing import Answer, WholeCount, parse
+from rerankkit._parsing import Form, WholeCount
 from rerankkit._rendering import all_blank, as_object, is_empty, plain_texts
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
@@ -168,13 +166,13 @@ class Pinecone(KeyedProvider):
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores."""
-        answer = parse(_PineconeAnswer, response.content)
-        scores = check_results(batch, ((result["index"], result["score"]) for result in answer.data))
-        echoes = ((result["index"], result.get("document")) for result in (answer.data if self._echo else ()))
+        answer = _ANSWER.parse(response.content)
+        scores = check_results(batch, ((result["index"], result["score"]) for result in answer["data"]))
+        echoes = ((result["index"], result.get("document")) for result in (answer["data"] if self._echo else ()))
         return Reply(
             scores=scores,
-            model=answer.model,
-            usage=Usage(rerank_units=(answer.usage or {}).get("rerank_units")),
+            model=answer.get("model"),
+            usage=Usage(rerank_units=(answer.get("usage") or {}).get("rerank_units")),
             request_id=self.request_id(response),
             warnings=check_echo(batch, echoes),
         )
@@ -203,10 +201,13 @@ class _PineconeUsage(TypedDict, total=False):
     rerank_units: WholeCount | None
 
 
-class _PineconeAnswer(Answer):
+class _PineconeAnswer(TypedDict):
     data: list[_PineconeResult]
-    model: str | None = None
-    usage: _PineconeUsage | None = None
+    model: NotRequired[str | None]
+    usage: NotRequired[_PineconeUsage | None]
+
+
+_ANSWER = Form(_PineconeAnswer)
 
 
 def _checked_rank_fields(model: str, names: object) -> tuple[str, ...]:

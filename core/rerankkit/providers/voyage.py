@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NotRequired
+from typing import NotRequired, TypedDict
 from urllib.parse import urlsplit
 
 import orjson
-from typing_extensions import TypedDict
 
 from rerankkit import errors
 from rerankkit._checks import check_flag, check_model, is_blank
 from rerankkit._endpoint import Access
-from rerankkit._parsing import Answer, WholeCount, parse
+from rerankkit._parsing import Form, WholeCount
 from rerankkit._rendering import plain_texts, ranked_text
 from rerankkit._secret import SecretValue, hidden
 from rerankkit._tokens import Tokenizer
@@ -151,14 +150,14 @@ class Voyage(KeyedProvider):
 
     def parse_response(self, batch: Batch, response: HttpResponse) -> Reply:
         """The scores; they are bfloat16 numbers, so that equal ones are common."""
-        answer = parse(_VoyageAnswer, response.content)
+        answer = _ANSWER.parse(response.content)
         warning = response.headers.get("x-api-warning")
-        scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer.data))
-        echoes = ((result["index"], result.get("document")) for result in (answer.data if self._echo else ()))
+        scores = check_results(batch, ((result["index"], result["relevance_score"]) for result in answer["data"]))
+        echoes = ((result["index"], result.get("document")) for result in (answer["data"] if self._echo else ()))
         return Reply(
             scores=scores,
-            model=answer.model,
-            usage=Usage(total_tokens=(answer.usage or {}).get("total_tokens")),
+            model=answer.get("model"),
+            usage=Usage(total_tokens=(answer.get("usage") or {}).get("total_tokens")),
             request_id=self.request_id(response),
             warnings=(*check_echo(batch, echoes), *((warning,) if warning else ())),
         )
@@ -189,10 +188,13 @@ class _VoyageUsage(TypedDict, total=False):
     total_tokens: WholeCount | None
 
 
-class _VoyageAnswer(Answer):
+class _VoyageAnswer(TypedDict):
     data: list[_VoyageResult]
-    model: str | None = None
-    usage: _VoyageUsage | None = None
+    model: NotRequired[str | None]
+    usage: NotRequired[_VoyageUsage | None]
+
+
+_ANSWER = Form(_VoyageAnswer)
 
 
 def _listed(detail: object) -> str | None:

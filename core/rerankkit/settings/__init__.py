@@ -6,9 +6,29 @@ can be told stands here once.  A test holds each against the arguments of its pr
 
 from __future__ import annotations
 
-from rerankkit.settings.adapters import AdapterSettings, Settings
-from rerankkit.settings.rerankers import RerankerSettings
-from rerankkit.settings.services import CohereSettings, KendraSettings, PineconeSettings, ServiceSettings, VoyageSettings
+from typing import TYPE_CHECKING
+
+from rerankkit import _lazily
+
+if TYPE_CHECKING:
+    from rerankkit.settings.adapters import AdapterSettings, Settings
+    from rerankkit.settings.cohere import CohereSettings
+    from rerankkit.settings.kendra import KendraSettings
+    from rerankkit.settings.pinecone import PineconeSettings
+    from rerankkit.settings.rerankers import RerankerSettings
+    from rerankkit.settings.services import ServiceSettings
+    from rerankkit.settings.voyage import VoyageSettings
+
+_LAZY = {  # each is imported when it is first asked for: who needs one service does not wait for the others
+    "AdapterSettings": "adapters",
+    "CohereSettings": "cohere",
+    "KendraSettings": "kendra",
+    "PineconeSettings": "pinecone",
+    "RerankerSettings": "rerankers",
+    "ServiceSettings": "services",
+    "Settings": "adapters",
+    "VoyageSettings": "voyage",
+}
 
 __all__ = [
     "AdapterSettings",
@@ -20,3 +40,11 @@ __all__ = [
     "Settings",
     "VoyageSettings",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return _lazily.found(name, __name__, _LAZY)
+
+
+def __dir__() -> list[str]:
+    return __all__

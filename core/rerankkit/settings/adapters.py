@@ -31,7 +31,12 @@ class Settings(BaseModel):
         ways_out: What to say to one who passes an option that is not there, by its name; of all base classes together.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        defer_build=True,  # most of these are base classes alone, and need no validators; adapters build theirs at once
+    )
 
     further_names: ClassVar[Mapping[str, str]] = {}
     ways_out: ClassVar[Mapping[str, str]] = {}

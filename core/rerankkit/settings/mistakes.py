@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from rerankkit._checks import kind_of
@@ -19,6 +18,8 @@ ADAPTERS = {
 
 def no_option(name: str, owner: str, known: Iterable[str]) -> str:
     """That *owner* has no option *name*, and which one may be meant."""
+    import difflib  # noqa: PLC0415 -- for mistakes alone
+
     names = {each.casefold(): each for each in known}
     close = difflib.get_close_matches(name.casefold(), list(names), n=1)
     return f"{name} is no option of {owner}" + (f": did you mean {names[close[0]]}?" if close else "")
@@ -26,6 +27,8 @@ def no_option(name: str, owner: str, known: Iterable[str]) -> str:
 
 def near_miss(name: str, known: Iterable[str]) -> str | None:
     """Which of *known* is *name*, but for a slip of the finger: ``topn`` of top_n, and not ``top_k``, which others know."""
+    import difflib  # noqa: PLC0415 -- as above
+
     close = difflib.get_close_matches(name.casefold(), list(known), n=1, cutoff=0.85)
     return close[0] if close else None
 

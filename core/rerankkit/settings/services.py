@@ -1,4 +1,4 @@
-"""The client of one service, as fields: what each service can be told."""
+"""The client of one service, as fields; what each service can be told stands in the modules beside this one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -20,8 +20,7 @@ import rerankkit
 from rerankkit import providers
 from rerankkit._closing import Closing
 from rerankkit._described import SECRET, parameters
-from rerankkit._library import Transport
-from rerankkit.providers import cohere, pinecone, voyage
+from rerankkit._wire import Transport
 from rerankkit.reranker import Reranker
 from rerankkit.retry import Retry
 from rerankkit.settings.mistakes import check_retry
@@ -117,62 +116,3 @@ class ServiceSettings(RankingSettings, Closing):
         fields = {name: None if name in SECRET else value for name, value in state["__dict__"].items()}
         private: dict[str, Any] = {**(state.get("__pydantic_private__") or {}), "_client": None}
         return {**state, "__dict__": fields, "__pydantic_private__": private}
-
-
-class CohereSettings(ServiceSettings):
-    """The options of `rerankkit.Cohere`, which describes them."""
-
-    provider = "cohere"
-
-    model: str = cohere.DEFAULT_MODEL
-    api_key: Key = None
-    api_version: Literal["v2", "v1"] = "v2"
-    rank_fields: list[str] | None = None
-    max_tokens_per_doc: int | None = None
-    priority: int | None = None
-    relevant_spans: bool | dict[str, int | float] | None = None  # pydantic would make a float of max_spans
-    return_documents: bool = False
-    max_chunks_per_doc: int | None = None
-    client_name: str | None = None
-
-
-class VoyageSettings(ServiceSettings):
-    """The options of `rerankkit.Voyage`, which describes them."""
-
-    provider = "voyage"
-
-    model: str = voyage.DEFAULT_MODEL
-    api_key: Key = None
-    truncation: bool = True
-    return_documents: bool = False
-    instruction: str | None = None
-
-
-class PineconeSettings(ServiceSettings):
-    """The options of `rerankkit.Pinecone`, which describes them."""
-
-    provider = "pinecone"
-
-    model: str = pinecone.DEFAULT_MODEL
-    api_key: Key = None
-    rank_fields: list[str] | None = None
-    return_documents: bool = False
-    truncate: Literal["END", "NONE"] | None = None
-    max_tokens_per_doc: int | None = None
-    max_chunks_per_doc: int | None = None
-    api_version: str = pinecone.API_VERSION
-
-
-class KendraSettings(ServiceSettings):
-    """The options of `rerankkit.Kendra`, which describes them."""
-
-    provider = "kendra"
-
-    plan_id: str
-    region: str | None = None
-    fips: bool = False
-    profile: str | None = None
-    aws_access_key_id: str | None = Field(default=None, exclude=True, repr=False)
-    aws_secret_access_key: Key = None
-    aws_session_token: Key = None
-    overflow: Literal["append", "error"] = "append"

@@ -19,7 +19,7 @@ class Contestant:
         kind: A floor is what the wire allows, a part is a piece of work alone, without a request.
         protocol: Which service it speaks to.
         packages: What has to be installed; their versions are in the results.
-        imports: What a program that uses it imports.
+        imports: What a program that uses it imports; of several statements it is measured what each has come to.
         framework: What is imported before, and not counted as its own.
         blocking: It has a blocking call.
         native: Its async call is one, and no thread's; None: it has none.

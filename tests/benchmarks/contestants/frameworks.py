@@ -9,9 +9,11 @@ from benchmarks.contestants.contestant import Contestant
 
 
 class LangChainWay(Contestant):
-    """Asks `compressor`."""
+    """Asks `compressor`, with what a retriever has found: LangChain's retrievers are Runnables, as our compressors are."""
 
-    framework = "from langchain_core.documents import BaseDocumentCompressor"
+    framework = (
+        "from langchain_core.documents import BaseDocumentCompressor; from langchain_core.retrievers import BaseRetriever"
+    )
     compressor: Any
 
     def prepare(self, texts: Sequence[str]) -> Any:

@@ -34,7 +34,7 @@ def default_transport() -> str:
 class Core(Contestant):
     kind = "ours"
     packages = ("rerankkit",)
-    imports = "from rerankkit import Client, Cohere"
+    imports = "import rerankkit; from rerankkit import Client, Cohere"
     transport = ""
 
     def __init__(self, url: str) -> None:
@@ -77,7 +77,9 @@ class CachedCore(Core):
 
 class LangChain(LangChainWay, Core):
     packages = ("rerankkit", "langchain-core")
-    imports = "from langchain_rerankkit import RerankCompressor; from rerankkit import Client, Cohere"
+    imports = (
+        "import langchain_rerankkit; from langchain_rerankkit import RerankCompressor; from rerankkit import Client, Cohere"
+    )
 
     def __init__(self, url: str) -> None:
         from langchain_rerankkit import RerankCompressor
@@ -88,7 +90,10 @@ class LangChain(LangChainWay, Core):
 
 class LlamaIndex(LlamaIndexWay, Core):
     packages = ("rerankkit", "llama-index-core")
-    imports = "from llamaindex_rerankkit import RerankPostprocessor; from rerankkit import Client, Cohere"
+    imports = (
+        "import llamaindex_rerankkit; from llamaindex_rerankkit import RerankPostprocessor; "
+        "from rerankkit import Client, Cohere"
+    )
 
     def __init__(self, url: str) -> None:
         from llamaindex_rerankkit import RerankPostprocessor

@@ -1,4 +1,4 @@
-"""One postprocessor a service, with the service's options as fields."""
+"""A postprocessor over Voyage AI / MongoDB, with the service's options as fields."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from typing_extensions import override
 
 from llamaindex_rerankkit.postprocessor import BaseRerankPostprocessor
 from rerankkit.errors import InvalidRequestError
-from rerankkit.settings import CohereSettings, KendraSettings, PineconeSettings, VoyageSettings
-
-
-class CohereRerank(CohereSettings, BaseRerankPostprocessor):
-    """Reranks with Cohere: ``CohereRerank(model="rerank-v3.5", top_n=3)``; key from CO_API_KEY or COHERE_API_KEY."""
+from rerankkit.settings.voyage import VoyageSettings
 
 
 class VoyageRerank(VoyageSettings, BaseRerankPostprocessor):
@@ -48,14 +44,6 @@ class VoyageRerank(VoyageSettings, BaseRerankPostprocessor):
         if "top_k" in _options(given):
             return _renamed(_options(given), "top_k", "top_n")
         return given
-
-
-class PineconeRerank(PineconeSettings, BaseRerankPostprocessor):
-    """Reranks with Pinecone: ``PineconeRerank(model="bge-reranker-v2-m3", top_n=3)``; key from PINECONE_API_KEY."""
-
-
-class KendraRerank(KendraSettings, BaseRerankPostprocessor):
-    """Reranks with Amazon Kendra: ``KendraRerank(plan_id=..., top_n=3)``; AWS credentials as botocore finds them."""
 
 
 def _options(given: object) -> dict[str, object]:
