@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ from urllib.request import getproxies, proxy_bypass
 from rerankkit._deadline_stream import AsyncBackend, DeadlineBackend, Timeout
 from rerankkit._endpoint import is_loopback
 from rerankkit._forking import UNDIVIDED
-from rerankkit._over_httpx import HttpxPool, Library
+from rerankkit._h11_connection import AsyncConnection, BlockingConnection, aopen_stream, open_stream
+from rerankkit._over_httpx import HttpxPool, Library, ProxiedConnection
 from rerankkit._wire import HttpRequest, HttpResponse, Transport
 from rerankkit.errors import InvalidRequestError
 from rerankkit.retry import MOST_KEPT
@@ -141,19 +142,34 @@ class AsyncPool(Protocol):
 
 def open_blocking(url: str, name: Transport, is_closed: Callable[[], bool]) -> HttpxPool:
     library = load(blocking_transport(name))
-    # The library hands neither its pool out nor a network backend in; tests on real sockets hold these lines for each.
-    pool = _open(url, name, library.httpx.HTTPTransport)._pool  # noqa: SLF001 -- see above
-    pool._network_backend = DeadlineBackend(library.httpcore.SyncBackend(), library.httpcore, is_closed)  # noqa: SLF001
-    return HttpxPool(library, pool, MOST_KEPT)
+    core = library.httpcore
+    backend = DeadlineBackend(core.SyncBackend(), core, is_closed)
+    if proxy_for(url) is None:
+        connect = partial(open_stream, backend, _context_for(name, url))
+        return HttpxPool(library, lambda origin: BlockingConnection(core, origin, connect), MOST_KEPT)
+    return HttpxPool(library, _through_proxy(url, name, library, library.httpx.HTTPTransport, backend), MOST_KEPT)
 
 
 def open_async(url: str, name: Transport, is_closed: Callable[[], bool], most_kept: int) -> AsyncPool:
     if name == "aiohttp":
         return _open_aiohttp(url, is_closed)
     library = load(name)
-    pool = _open(url, name, library.httpx.AsyncHTTPTransport)._pool  # noqa: SLF001 -- as above
-    pool._network_backend = AsyncBackend(pool._network_backend, library.httpcore, is_closed)  # noqa: SLF001 -- as above
-    return HttpxPool(library, pool, most_kept)
+    core = library.httpcore
+    backend = AsyncBackend(core.AnyIOBackend(), core, is_closed)
+    if proxy_for(url) is None:
+        connect = partial(aopen_stream, backend, _context_for(name, url))
+        return HttpxPool(library, lambda origin: AsyncConnection(core, origin, connect), most_kept)
+    return HttpxPool(library, _through_proxy(url, name, library, library.httpx.AsyncHTTPTransport, backend), most_kept)
+
+
+def _through_proxy(
+    url: str, name: Transport, library: Library, transport: Callable[..., Any], backend: DeadlineBackend | AsyncBackend
+) -> Callable[[Any], ProxiedConnection]:
+    """What makes connections by way of the environment's proxy."""
+    # The library hands neither its pool out nor a network backend in; tests on real sockets hold these lines for each.
+    pool = _open(url, name, transport)._pool  # noqa: SLF001 -- see above
+    pool._network_backend = backend  # noqa: SLF001 -- as above
+    return lambda origin: ProxiedConnection(library.httpcore, pool.create_connection(origin))
 
 
 def _load_aiohttp() -> ModuleType:

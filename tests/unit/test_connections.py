@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import TypeAlias
 
 import pytest
 
-from rerankkit._over_httpx import Connections
+from rerankkit._connections import Connections
 
 HERE, ELSEWHERE = "https://here", "https://elsewhere"
 
@@ -44,16 +45,21 @@ class Pool:
         return Connection(next(self.numbers), origin)
 
 
+Kept: TypeAlias = Connections[Connection]
+
+
 @pytest.fixture
-def connections() -> Connections:
-    return Connections(Pool(), most_kept=3)
+def connections() -> Kept:
+    return Connections(Pool().create_connection, most_kept=3)
 
 
-def taken(connections: Connections, number: int) -> Sequence[Connection]:
+def taken(connections: Kept, number: int) -> Sequence[Connection]:
     return [connections.take(HERE)[0] for _ in range(number)]
 
 
-def test_requests_at_the_same_time_have_one_each_and_the_one_used_last_is_used_first(connections: Connections) -> None:
+def test_requests_at_the_same_time_have_one_each_and_the_one_used_last_is_used_first(
+    connections: Kept,
+) -> None:
     first, second = taken(connections, 2)
     assert connections.taken == {first, second}
     assert (connections.give_back(first), connections.give_back(second)) == ([], [])
@@ -62,7 +68,7 @@ def test_requests_at_the_same_time_have_one_each_and_the_one_used_last_is_used_f
     assert connections.take(HERE)[0].number == 2
 
 
-def test_what_expired_or_leads_elsewhere_is_closed_in_the_place_of_being_used(connections: Connections) -> None:
+def test_what_expired_or_leads_elsewhere_is_closed_in_the_place_of_being_used(connections: Kept) -> None:
     first, second, third = taken(connections, 3)
     for each in (first, second, third):
         connections.give_back(each)
@@ -72,13 +78,13 @@ def test_what_expired_or_leads_elsewhere_is_closed_in_the_place_of_being_used(co
     assert (other.number, other.origin, spent) == (3, ELSEWHERE, [first])
 
 
-def test_more_than_so_many_are_not_kept_and_the_one_that_has_waited_longest_goes(connections: Connections) -> None:
+def test_more_than_so_many_are_not_kept_and_the_one_that_has_waited_longest_goes(connections: Kept) -> None:
     given = taken(connections, 4)
     assert [connections.give_back(each) for each in given] == [[], [], [], [given[0]]]
     assert list(connections.kept) == given[1:]
 
 
-def test_those_of_a_burst_go_once_they_have_expired(connections: Connections) -> None:
+def test_those_of_a_burst_go_once_they_have_expired(connections: Kept) -> None:
     first, second, third = taken(connections, 3)
     for each in (first, second, third):
         connections.give_back(each)
@@ -88,7 +94,7 @@ def test_those_of_a_burst_go_once_they_have_expired(connections: Connections) ->
     assert list(connections.kept) == [third]
 
 
-def test_a_broken_one_is_closed_and_not_kept(connections: Connections) -> None:
+def test_a_broken_one_is_closed_and_not_kept(connections: Kept) -> None:
     (only,) = taken(connections, 1)
     only.is_broken = True
     assert connections.give_back(only) == [only]
@@ -96,7 +102,9 @@ def test_a_broken_one_is_closed_and_not_kept(connections: Connections) -> None:
     assert not connections.taken
 
 
-def test_a_failed_one_is_closed_alone_until_one_was_found_closed_by_the_other_side(connections: Connections) -> None:
+def test_a_failed_one_is_closed_alone_until_one_was_found_closed_by_the_other_side(
+    connections: Kept,
+) -> None:
     first, second, third = taken(connections, 3)
     connections.give_back(first)
     assert connections.drop(second) == [second]
@@ -107,7 +115,7 @@ def test_a_failed_one_is_closed_alone_until_one_was_found_closed_by_the_other_si
     assert connections.give_back(third) == []
 
 
-def test_closing_closes_those_under_way_as_well_and_keeps_none_that_come_back(connections: Connections) -> None:
+def test_closing_closes_those_under_way_as_well_and_keeps_none_that_come_back(connections: Kept) -> None:
     first, second = taken(connections, 2)
     connections.give_back(first)
     assert set(connections.close()) == {first, second}
