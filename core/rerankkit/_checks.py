@@ -159,9 +159,13 @@ def are_plain(documents: Sequence[object]) -> TypeGuard[Sequence[Document]]:
     )
 
 
-def are_rankable(texts: Sequence[str]) -> bool:
-    """Whether there is something in each of *texts*: 12 us for 1,000 of them, six times less than `is_blank` of each."""
-    return all(texts) and not any(map(str.isspace, texts))
+def are_rankable(texts: Sequence[object]) -> bool:
+    """Whether there is something in each of *texts*: 12 us for 1,000 of them, six times less than `is_blank` of each.
+
+    Raises:
+        TypeError: One of those before the first without anything is no text.
+    """
+    return all(texts) and not any(map(str.isspace, cast("Sequence[str]", texts)))
 
 
 def as_items(documents: Sequence[DocumentLike]) -> tuple[str | Document, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
-from rerankkit._checks import are_plain, are_rankable, are_texts, is_blank
+from rerankkit._checks import are_plain, are_rankable, is_blank
 from rerankkit._wire import mended
 from rerankkit.errors import InvalidRequestError
 from rerankkit.types import Document
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def plain_texts(items: Sequence[str | Document]) -> Sequence[str] | None:
     """The texts of *items*, if there is something in each, and nothing else to rank; None: each must be looked at."""
-    texts = items if are_texts(items) else [item.text for item in items] if are_plain(items) else None
+    try:
+        return cast("Sequence[str]", items) if are_rankable(items) else None
+    except TypeError:  # there is more than texts among them
+        texts = [item.text for item in items] if are_plain(items) else None
     return texts if texts is not None and are_rankable(texts) else None
 
 

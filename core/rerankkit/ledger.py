@@ -69,14 +69,6 @@ class _Tally:
     usage: Usage = field(default_factory=Usage)
     cost: float = 0.0
 
-    def add(self, call: Account) -> None:
-        self.calls += call.calls
-        self.failures += call.failures
-        self.cancelled += call.cancelled
-        self.unpriced += call.unpriced
-        self.usage += call.usage
-        self.cost += call.cost
-
     def account(self) -> Account:
         return Account(self.calls, self.failures, self.cancelled, self.unpriced, self.usage, self.cost)
 
@@ -117,22 +109,26 @@ class Ledger:
 
     def answered(self, usage: Usage, cost: float | None) -> None:
         """Count a call that was answered; None: its cost is unknown."""
-        self._add(Account(1, 0, 0, int(cost is None), usage, cost or 0.0))
+        self._add(usage, cost or 0.0, unpriced=int(cost is None))
 
     def failed(self, error: BaseException) -> None:
         """Count a call that ended with *error*."""
         is_cancelled = isinstance(error, CancelledError) or not isinstance(error, Exception)
         sent: object = getattr(error, "attempts", 0)
         usage = Usage(sent if isinstance(sent, int) else 0)
-        self._add(Account(1, failures=int(not is_cancelled), cancelled=int(is_cancelled), usage=usage))
+        self._add(usage, 0.0, failures=int(not is_cancelled), cancelled=int(is_cancelled))
 
-    def _add(self, call: Account) -> None:
+    def _add(self, usage: Usage, cost: float, *, failures: int = 0, cancelled: int = 0, unpriced: int = 0) -> None:
         tags = _TAGS.get()
         with self._lock:
             total, by_tag = self._own()
-            total.add(call)
-            for tag in tags:
-                by_tag.setdefault(tag, _Tally()).add(call)
+            for tally in (total, *(by_tag.setdefault(tag, _Tally()) for tag in tags)):
+                tally.calls += 1
+                tally.failures += failures
+                tally.cancelled += cancelled
+                tally.unpriced += unpriced
+                tally.usage += usage
+                tally.cost += cost
 
     def _own(self) -> tuple[_Tally, dict[str, _Tally]]:
         """The tallies of this process."""

@@ -178,9 +178,11 @@ def _faults(found: Results) -> Iterator[Line]:
 def _memory(found: Results) -> Iterator[Line]:
     for name in map(found.usual, FASTEST):
         yield Line(7, f"memory: peak / body of {name}", found.ratio("memory", (name, "peak"), (name, "body")), 2.4)
-        yield Line(
-            7, f"memory: left after one call / body of {name}", found.ratio("memory", (name, "left"), (name, "body")), 0.05
-        )
+        left, kept, body = (found.figure("memory", name, figure) for figure in ("left", "utf8", "body"))
+        measured = None if left is None or not body else max(0.0, left - (kept or 0)) / body
+        note = f"Python keeps {kept / body:.2f} more with them" if kept and body else ""
+        promise = f"memory: left after one call, beside the UTF-8 form of the caller's texts / body of {name}"
+        yield Line(7, promise, measured, 0.05, note=note)
         retained = found.figure("memory", name, "retained")
         # what Python keeps for itself, such as interned names, is no document
         yield Line(7, f"memory: left by 5 more calls of {name}", None if retained is None else retained / 1e3, 10, "kB")

@@ -234,11 +234,13 @@ class Worker:
     def memory(self, count: int, size: int) -> dict[str, Any]:
         """Bytes: of the texts, at most in use beyond what was before the call, left of it, and left by five more.
 
-        The last by Python's allocator, the others by the kernel's count of this process.
+        The last by Python's allocator, the others by the kernel's count of this process. "utf8" are those that Python itself
+        keeps of a call: the UTF-8 form of a text that is not ASCII stays with the text, which is the caller's.
         """
         check(self.contestant, self.contestant.rerank(query(0), self.documents(10, 1_000)), 0, 10, 1_000)
         documents = self.documents(count, size)
-        body = sum(len(text.encode()) for text in texts(count, size))
+        encoded = {text: len(text.encode()) for text in texts(count, size)}
+        body, utf8 = sum(encoded.values()), sum(length for text, length in encoded.items() if not text.isascii())
         _give_back()
         before = _resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")
@@ -248,7 +250,7 @@ class Worker:
         del answer
         _give_back()
         left = _resident("VmRSS") - before
-        return {"body": body, "peak": peak, "left": left, "retained": self._retained(documents)}
+        return {"body": body, "peak": peak, "left": left, "utf8": utf8, "retained": self._retained(documents)}
 
     def _retained(self, documents: Any) -> int:
         tracemalloc.start()
