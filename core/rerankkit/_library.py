@@ -59,7 +59,7 @@ def check_transport(transport: Transport | None) -> Transport | None:
 
 @cache
 def default_transport() -> Httpx:
-    """httpx2 where it is installed: the same interface, maintained, and much faster under concurrency."""
+    """httpx2 where it is installed: the same interface, maintained."""
     return "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
 
 

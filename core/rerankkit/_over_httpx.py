@@ -25,7 +25,7 @@ from rerankkit._wire import HttpRequest, HttpResponse, by_name
 
 
 class Library(NamedTuple):
-    """An HTTP library with httpx's interface, and the connection pool under it."""
+    """An HTTP library with httpx's interface, and what lies under it."""
 
     httpx: Any
     httpcore: Any

@@ -15,8 +15,8 @@ from rerankkit._over_httpx import HttpxPool
 from rerankkit._wire import Transport
 
 MAX_CONNECTIONS: dict[Transport, int] = {"httpx": 200, "httpx2": 200, "aiohttp": 500}
-"""Of one event loop; who finds none free waits its turn here, for httpx's own queue forgets its waiters.  More would not
-serve more: with these httpx and httpx2 keep a processor busy, and a process may usually have 1,024 files open."""
+"""Of one event loop; who finds none free waits its turn here.  More would not serve more: with these httpx and httpx2 keep a
+processor busy, and a process may usually have 1,024 files open."""
 MAX_BLOCKING = 100  # of all threads, in one pool
 
 
@@ -24,8 +24,7 @@ class LoopPool(NamedTuple):
     """An event loop's pool.
 
     Attributes:
-        slots: As many as the pool has connections. Others wait in line here: the library would look through all of them at
-            every step, and 2,000 calls at once, over httpx 0.28, were not through in half a minute.
+        slots: As many as the pool may have connections. Others wait in line here.
         keeper: The generator that closes the pool with the loop.
     """
 
