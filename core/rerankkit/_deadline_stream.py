@@ -8,6 +8,7 @@ computed at that read.  (In an event loop, cancelling does the same.)
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
@@ -19,7 +20,6 @@ from rerankkit._halting import interruptible
 from rerankkit.deadline import Deadline
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     import httpcore
@@ -225,10 +225,16 @@ def _socket_of(stream: httpcore.NetworkStream) -> socket.socket | None:
 
 
 class AsyncStream:
-    """A stream of an event loop that bounds the head of a reply."""
+    """A stream of an event loop that bounds the head of a reply.
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+    Args:
+        inner: The library's own.
+        tls: Where it decrypts what the socket has given it.
+    """
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream, tls: ssl.SSLObject | None = None) -> None:
         self._inner = inner
+        self._tls = tls
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return _counted(await self._inner.read(_most_to_read(max_bytes, timeout), timeout), timeout)
@@ -239,13 +245,26 @@ class AsyncStream:
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncStream:
-        return AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        stream = await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        return AsyncStream(stream, stream.get_extra_info("ssl_object"))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- as above
-        return self._inner.get_extra_info(info)
+        found = self._inner.get_extra_info(info)
+        return found or _holds_more(self._tls) if info == "is_readable" and self._tls is not None else found
+
+
+def _holds_more(tls: ssl.SSLObject) -> bool:
+    """Whether there is more to read, or an end: records that came together leave the socket together."""
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        pass
+    return True
 
 
 def _most_to_read(max_bytes: int, timeout: float | None) -> int:

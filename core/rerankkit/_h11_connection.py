@@ -13,7 +13,7 @@ import anyio
 import h11
 
 from rerankkit._content import Content
-from rerankkit._deadline_stream import CHUNK, Timeout
+from rerankkit._deadline_stream import CHUNK, HEAD_CHUNK, Timeout
 from rerankkit._wire import HttpRequest, HttpResponse, by_name
 
 KEPT_SECONDS = 5.0  # that a connection may wait for its next request; httpx's own number
@@ -54,6 +54,7 @@ class Talk:
         self._core = core
         self._state = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_EVENT_BYTES)
         self._expires = 0.0
+        self._last_read = 0
         self.is_idle = False
 
     def has_expired(self) -> bool:
@@ -78,11 +79,11 @@ class Talk:
         return HttpResponse(response.status_code, headers, content.whole())
 
     def _say(self, request: HttpRequest, goal: Target) -> Generator[bytes | None, bytes | None, None]:
-        headers = [("Host", goal.host), *request.all_headers().items()]
+        headers = {"Host": goal.host, **request.all_headers()}
         if request.content or request.method == "POST":
-            headers.append(("Content-Length", str(len(request.content))))
+            headers["Content-Length"] = str(len(request.content))
         try:
-            head = self._state.send(h11.Request(method=request.method, target=goal.url.target, headers=headers))
+            head = self._state.send(h11.Request(method=request.method, target=goal.url.target, headers=list(headers.items())))
         except h11.LocalProtocolError as error:
             raise self._core.LocalProtocolError(str(error)) from error
         for part in (head, self._state.send(h11.Data(data=request.content)) if request.content else None):
@@ -109,12 +110,17 @@ class Talk:
             received = yield None
             if not received and self._state.their_state is h11.SEND_RESPONSE:
                 raise self._core.RemoteProtocolError("Server disconnected without sending a response.")
+            self._last_read = len(received or b"")
             self._state.receive_data(received or b"")
 
     def _end(self) -> None:
-        """Be ready for another request, unless one side has said that none follows, or what follows was not asked for."""
+        """Be ready for another request, unless one side has said that none follows, or what follows was not asked for.
+
+        After a read that took all it might, more may wait in TLS or in the event loop, where no look at the socket finds it.
+        """
         state = self._state
-        if state.our_state is h11.DONE and state.their_state is h11.DONE and not state.trailing_data[0]:
+        is_all = state.trailing_data == (b"", False) and self._last_read not in (HEAD_CHUNK, CHUNK)
+        if state.our_state is h11.DONE and state.their_state is h11.DONE and is_all:
             state.start_next_cycle()
             self._expires = time.monotonic() + KEPT_SECONDS
             self.is_idle = True
