@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 
 import pytest
@@ -84,3 +85,25 @@ def test_a_loop_that_ended_in_the_middle_of_a_turn_leaves_the_next_one_its_own(c
         loop.run_until_complete(scenario())
         loop.close()
     assert clock.now == pytest.approx(30 * sharing.MOST_SECONDS)
+
+
+def test_a_loop_that_goes_on_in_another_thread_ends_its_turn_there(clock: Clock) -> None:
+    async def begin() -> None:
+        await fair_turn()
+        clock.now += 10 * sharing.MOST_SECONDS
+        loop.stop()  # at once, in the middle of the turn
+
+    async def go_on() -> str:
+        async with asyncio.timeout(2):
+            await fair_turn()
+        return "its turn"
+
+    loop = asyncio.new_event_loop()
+    begun = loop.create_task(begin())
+    loop.run_forever()
+    thread = threading.Thread(target=loop.run_until_complete, args=(asyncio.sleep(0),))
+    thread.start()
+    thread.join()
+    assert begun.done()
+    assert loop.run_until_complete(go_on()) == "its turn"
+    loop.close()

@@ -13,8 +13,8 @@ import time
 MOST_SECONDS = 0.003  # that calls compute in one turn of a loop before the next ones wait for another turn
 
 
-class _Turn(threading.local):
-    """The running turn of this thread's event loop.
+class _Turn:
+    """The running turn of a thread's event loop.
 
     Attributes:
         loop: None before the first call in a turn.
@@ -36,10 +36,17 @@ class _Turn(threading.local):
         self.loop = None
 
 
-_TURN = _Turn()
+class _Turns(threading.local):
+    """Each thread's own; whichever thread the loop goes on in, it ends the turn where that began."""
+
+    def __init__(self) -> None:
+        self.running = _Turn()
+
+
+_TURNS = _Turns()
 
 
 async def fair_turn() -> None:
     """Let others go first if calls have computed for long in this turn of the loop."""
-    while _TURN.seconds() > MOST_SECONDS:  # noqa: ASYNC110 -- there is nothing to wait for but the next turn
+    while _TURNS.running.seconds() > MOST_SECONDS:  # noqa: ASYNC110 -- there is nothing to wait for but the next turn
         await asyncio.sleep(0)
