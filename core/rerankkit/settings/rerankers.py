@@ -80,7 +80,9 @@ class RerankerSettings(RankingSettings, Closing):
         self._reranker()
 
     def _reranker(self) -> Reranker:
-        given, on_error, connected = self.reranker, self.on_error, self._connected
+        given, on_error = self.reranker, self.on_error
+        private: Mapping[str, Any] = self.__pydantic_private__ or {}  # by its name pydantic takes 1 us to find it
+        connected: tuple[object, OnError, Reranker] | None = private.get("_connected")
         if connected is None or not _is_same(connected[0], given) or connected[1] != on_error:
             reranker = rerankkit.from_config(given) if isinstance(given, str | Mapping) else given
             asked = rerankkit.Fallback(reranker, rerankkit.Passthrough()) if on_error == "passthrough" else reranker
