@@ -18,7 +18,7 @@ RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 MOST_KEPT = 20  # idle connections of a pool; httpx's own number
 REFUND = 0.1  # tokens that a success gives back.  gRPC proposal A6, read 2026-11-20
 ATTEMPTS = 3  # requests in all, as far as a client can tell that the service is down
-MOST_ATTEMPTS = 6  # the same where most of what it sends succeeds: with one fault in six requests, 2 in 100,000 calls meet six
+MOST_ATTEMPTS = 8  # the same where most of what it sends succeeds: with one fault in six, 1 in a million calls meets eight
 NEWEST = 0.1  # what the newest request is worth in the share of those that succeed: the last seven make most of it
 
 

@@ -87,7 +87,7 @@ def test_a_wait_is_within_its_bounds_or_there_is_none(
 ) -> None:
     """In full what the service asked for and at most `base_delay` more; of its own choice at most `max_delay`."""
     delay = retry.delay(error, attempt, lambda: jitter, healthy=healthy)
-    if attempt >= (retry.attempts or (6 if healthy else 3)) or not error.retryable:
+    if attempt >= (retry.attempts or (8 if healthy else 3)) or not error.retryable:
         assert delay is None
     elif error.retry_after is not None:
         assert error.retry_after <= delay <= error.retry_after + retry.base_delay
