@@ -18,7 +18,6 @@ from rerankkit._wire import HttpRequest, HttpResponse, by_name
 
 KEPT_SECONDS = 5.0  # that a connection may wait for its next request; httpx's own number
 MAX_EVENT_BYTES = 100 * 1024  # of a head that is not whole; httpcore's own number
-SWITCHING = 101
 
 
 class Target(NamedTuple):
@@ -91,13 +90,10 @@ class Talk:
                 return  # whoever does not read on may have said why: no end is said, and nothing more after the reply
         self._state.send(h11.EndOfMessage())
 
-    def _final_head(self) -> Generator[bytes | None, bytes | None, h11.Response | h11.InformationalResponse]:
-        while True:
-            event = yield from self._heard()
-            if isinstance(event, h11.Response) or (
-                isinstance(event, h11.InformationalResponse) and event.status_code == SWITCHING
-            ):
-                return event
+    def _final_head(self) -> Generator[bytes | None, bytes | None, h11.Response]:
+        while not isinstance(event := (yield from self._heard()), h11.Response):
+            pass  # an interim reply; h11 refuses to switch protocols unasked
+        return event
 
     def _heard(self) -> Generator[bytes | None, bytes | None, type[h11.PAUSED | h11.NEED_DATA] | h11.Event]:
         while True:

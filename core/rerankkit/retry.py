@@ -29,7 +29,7 @@ class Retry:
     A rerank call only reads, so repeating it is safe; each repetition may be billed.
 
     Attributes:
-        attempts: Requests in all, at least 1; 1 never retries. None: 3, and up to 6 as long as most of what the client has
+        attempts: Requests in all, at least 1; 1 never retries. None: 3, and up to 8 as long as most of what the client has
             lately sent besides succeeded, because then it is bad luck and no outage.
         base_delay: Upper bound in seconds of the first wait; it doubles with each further one.
         rate_limit_delay: The same after a rate limit without a Retry-After.
