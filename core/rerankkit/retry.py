@@ -62,13 +62,13 @@ class Retry:
     ) -> float | None:
         """Seconds to wait after *attempt* (counted from 1) failed with *error*; None: do not try again.
 
-        What the service asks for is waited in full, plus up to `base_delay` so that callers do not return all at once.
+        What the service asks for is waited in full, plus up to half of `base_delay` so that callers do not return all at once.
         *healthy* is as for `most`.
         """
         if attempt >= self.most(healthy=healthy) or not error.retryable:
             return None
         if error.retry_after is not None:
-            return error.retry_after + jitter() * self.base_delay
+            return error.retry_after + jitter() * self.base_delay / 2
         base = self.rate_limit_delay if isinstance(error, RateLimitError) else self.base_delay
         return jitter() * min(self.max_delay, base * 2.0 ** min(attempt - 1, MOST_DOUBLINGS))
 

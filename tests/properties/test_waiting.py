@@ -85,12 +85,12 @@ failures = st.builds(
 def test_a_wait_is_within_its_bounds_or_there_is_none(
     retry: Retry, error: ProviderError, attempt: int, jitter: float, healthy: bool
 ) -> None:
-    """In full what the service asked for and at most `base_delay` more; of its own choice at most `max_delay`."""
+    """In full what the service asked for and at most half of `base_delay` more; of its own choice at most `max_delay`."""
     delay = retry.delay(error, attempt, lambda: jitter, healthy=healthy)
     if attempt >= (retry.attempts or (8 if healthy else 3)) or not error.retryable:
         assert delay is None
     elif error.retry_after is not None:
-        assert error.retry_after <= delay <= error.retry_after + retry.base_delay
+        assert error.retry_after <= delay <= error.retry_after + retry.base_delay / 2
     else:
         base = retry.rate_limit_delay if isinstance(error, RateLimitError) else retry.base_delay
         assert 0 <= delay <= min(retry.max_delay, base * 2.0 ** min(attempt - 1, 900))

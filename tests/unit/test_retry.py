@@ -152,7 +152,7 @@ def test_a_rate_limit_without_a_wish_waits_longer_than_a_failure() -> None:
 def test_what_the_service_asks_for_is_waited_in_full_and_a_little_more() -> None:
     error = RateLimitError("x", retry_after=2.0)
     assert Retry().delay(error, 1, lambda: 0.0) == 2.0
-    assert Retry(base_delay=0.1).delay(error, 1, lambda: 1.0) == pytest.approx(2.1)
+    assert Retry(base_delay=0.1).delay(error, 1, lambda: 1.0) == pytest.approx(2.05)
     assert Retry(max_delay=1.0).delay(RateLimitError("x", retry_after=0.0), 1, lambda: 0.0) == 0.0
 
 
