@@ -94,7 +94,7 @@ def test_a_client_sees_the_fault(
 ) -> None:
     emulated.inject(fault)
     with pytest.raises(error):
-        reranked(service, emulated, colour, timeout=0.4 if error is DeadlineExceededError else 5.0)
+        reranked(service, emulated, colour, timeout=1.0 if error is DeadlineExceededError else 5.0)
     (request,) = emulated.requests()
     assert (request.service, request.fault) == (service.name, fault.kind)
     emulated.heal()
