@@ -81,9 +81,6 @@ async def rerank(
     prepared = provider.prepare(request.items)
     line = Line(io, http, provider, policy, request.deadline)
     batches = plan(provider, request, prepared)
-    if len(batches) == 1:
-        scored = await score(line, provider, batches[0], policy.concurrency)
-        return merge(provider, request, prepared, scored, price_of=price_of)
     share = policy.concurrency // max(1, min(len(batches), policy.concurrency))
     jobs = [partial(score, line, provider, batch, share) for batch in batches]
     scored = list(chain.from_iterable(await _all(io, jobs, policy.concurrency)))

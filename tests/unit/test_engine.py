@@ -322,7 +322,7 @@ def test_nothing_to_rank_is_not_sent() -> None:
         (4, 8, [4, 1, 1, 1, 1]),
         (1, 4, [1, 1, 1]),
         (1, 8, [1, 1, 1, 1, 1]),
-        (8, 2, [2]),  # one batch
+        (8, 2, [8, 2]),
     ],
 )
 def test_halves_share_what_is_left_of_the_concurrency(concurrency: int, documents: int, limits: list[int]) -> None:
@@ -334,7 +334,7 @@ def test_halves_share_what_is_left_of_the_concurrency(concurrency: int, document
 def test_halves_of_halves_have_half_the_share() -> None:
     io = Script(lambda request: failed(413) if len(request.content) > 1 else by_letter(request))
     ranked(io, *"abcdefgh", concurrency=4, limits=Limits(8))
-    assert io.limits == [2, 2, 1, 1, 2, 1, 1]
+    assert io.limits == [4, 2, 2, 1, 1, 2, 1, 1]
 
 
 def test_a_refused_batch_is_halved_and_all_its_requests_are_counted() -> None:
