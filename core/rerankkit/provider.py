@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, cast
 
@@ -94,16 +94,6 @@ class Unchanged(Mapping[int, Content]):
 
     def __len__(self) -> int:
         return len(self.contents)
-
-    def values(self) -> ValuesView[Content]:
-        return _ContentsView(self)
-
-
-class _ContentsView(ValuesView[Content]):
-    _mapping: Unchanged
-
-    def __iter__(self) -> Iterator[Content]:
-        return iter(self._mapping.contents)
 
 
 @dataclass(frozen=True, slots=True)
