@@ -38,11 +38,12 @@ class Connections(Generic[C]):
         self._is_closed = False
         self.taken: set[C] = set()
         self.kept: deque[C] = deque()
+        self._distrusted: list[C] = []
 
     def take(self, origin: Any) -> tuple[C, list[C]]:  # noqa: ANN401 -- the library's own
         """A connection to *origin*, the one used last or else a new one, and those to close that are of no use any more."""
-        spent: list[C] = []
         with self._lock:
+            spent, self._distrusted = self._distrusted, []
             while self.kept:
                 connection = self.kept.pop()
                 if connection.can_handle_request(origin) and not connection.has_expired():
@@ -69,16 +70,16 @@ class Connections(Generic[C]):
             self.taken.discard(connection)
             return [connection]
 
-    def distrust_kept(self) -> list[C]:
-        """Keep none of those that wait: one of them was closed meanwhile; what is to be closed."""
+    def distrust_kept(self) -> None:
+        """Use none again of those that wait: one of them was closed meanwhile. They are closed with the next call."""
         with self._lock:
-            return self._unkept()
+            self._distrusted += self._unkept()
 
     def close(self) -> list[C]:
         """Keep none any more; what is to be closed."""
         with self._lock:
             self._is_closed = True
-            return [*self.taken, *self._unkept()]
+            return [*self.taken, *self._distrusted, *self._unkept()]
 
     def _unkept(self) -> list[C]:
         found = list(self.kept)

@@ -120,8 +120,8 @@ class HttpxPool:
 
     def __init__(self, library: Library, make: Callable[[Any], Any], most_kept: int) -> None:
         self._library = library
-        self._failures = _failures(library.httpcore)
         self._unsendable = (library.httpcore.LocalProtocolError, library.httpx.InvalidURL, UnicodeError)
+        self._known = (UnreadableReplyError, *self._unsendable, *_failures(library.httpcore))
         self.connections: Connections[Any] = Connections(make, most_kept)
 
     def send(self, request: HttpRequest, timeout: Timeout) -> HttpResponse:
@@ -129,36 +129,24 @@ class HttpxPool:
         handled = sys.exception()
         try:
             return self._exchange(request, timeout)
-        except UnreadableReplyError as error:
-            drop_frames(error, handled)
-            raise
-        except self._unsendable as error:
-            drop_frames(error, handled)
-        except self._failures as error:
-            drop_frames(error, handled)
-            failure = self._failure(error, request, timeout)
-            if isinstance(failure, TransportError) and failure.stale:
-                _close(self.connections.distrust_kept())
-            raise failure from error
-        raise _unsendable()  # not while the library's error is handled: it shows the value, which may be a key
+        except self._known as error:
+            failure = self._translated(error, handled, request, timeout)
+        try:
+            raise failure
+        finally:
+            del failure  # it and the frames of its traceback would keep each other alive
 
     async def asend(self, request: HttpRequest, timeout: Timeout) -> HttpResponse:
         """The same in the running event loop."""
         handled = sys.exception()
         try:
             return await self._aexchange(request, timeout)
-        except UnreadableReplyError as error:
-            drop_frames(error, handled)
-            raise
-        except self._unsendable as error:
-            drop_frames(error, handled)
-        except self._failures as error:
-            drop_frames(error, handled)
-            failure = self._failure(error, request, timeout)
-            if isinstance(failure, TransportError) and failure.stale:
-                await _aclose(self.connections.distrust_kept())
-            raise failure from error
-        raise _unsendable()  # not while the library's error is handled: it shows the value, which may be a key
+        except self._known as error:
+            failure = self._translated(error, handled, request, timeout)
+        try:
+            raise failure
+        finally:
+            del failure  # as above
 
     def _exchange(self, request: HttpRequest, timeout: Timeout) -> HttpResponse:
         goal = target(self._library, request.url)
@@ -196,6 +184,19 @@ class HttpxPool:
         except asyncio.CancelledError:
             await _aclose(open_ones)
             raise
+
+    def _translated(self, error: Exception, handled: BaseException | None, request: HttpRequest, timeout: Timeout) -> Exception:
+        """What callers are told of *error*, to be raised when that is not handled any more: it may show a key."""
+        drop_frames(error, handled)
+        if isinstance(error, UnreadableReplyError):
+            return error
+        if isinstance(error, self._unsendable):
+            return _unsendable()
+        failure = self._failure(error, request, timeout)
+        failure.__cause__ = error
+        if isinstance(failure, TransportError) and failure.stale:
+            self.connections.distrust_kept()
+        return failure
 
     def _failure(self, error: Exception, request: HttpRequest, timeout: Timeout) -> TimeoutError | TransportError:
         """What *error*, which the library raised, says of *request*."""

@@ -110,9 +110,18 @@ def test_a_failed_one_is_closed_alone_until_one_was_found_closed_by_the_other_si
     assert connections.drop(second) == [second]
     assert connections.taken == {third}
     assert list(connections.kept) == [first]
-    assert connections.distrust_kept() == [first]
+    connections.distrust_kept()
     assert not connections.kept
     assert connections.give_back(third) == []
+    assert connections.take(HERE) == (third, [first])
+
+
+def test_those_that_are_distrusted_are_closed_with_the_others(connections: Kept) -> None:
+    first, second = taken(connections, 2)
+    connections.give_back(first)
+    connections.distrust_kept()
+    connections.give_back(second)
+    assert set(connections.close()) == {first, second}
 
 
 def test_closing_closes_those_under_way_as_well_and_keeps_none_that_come_back(connections: Kept) -> None:
