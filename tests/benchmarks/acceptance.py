@@ -158,6 +158,9 @@ def _cold(found: Results) -> Iterator[Line]:
             added = found.figure("cold", found.usual(way), "imported", what)
             told = note if named in what else ""
             yield Line(5, f"{what}, after {framework}", None if added is None else 1e3 * added, 30, "ms", told)
+    named = "from langchain_rerankkit import RerankCompressor"
+    added = found.figure("cold", "langchain, no retriever before", "imported", named)
+    yield Line(5, f"{named}, after BaseDocumentCompressor alone", None if added is None else 1e3 * added, 30, "ms")
     for what, figure, limit in (("make a client", "construct", 2), ("the first call", "first", 5)):
         seconds = found.figure("cold", core, figure)
         yield Line(5, what, None if seconds is None else 1e3 * seconds, limit, "ms")
@@ -179,6 +182,8 @@ def _memory(found: Results) -> Iterator[Line]:
     for name in map(found.usual, FASTEST):
         yield Line(7, f"memory: peak / body of {name}", found.ratio("memory", (name, "peak"), (name, "body")), 2.4)
         left, kept, body = (found.figure("memory", name, figure) for figure in ("left", "utf8", "body"))
+        measured = None if left is None or not body else left / body
+        yield Line(7, f"memory: left after one call / body of {name}", measured, 0.05)
         measured = None if left is None or not body else max(0.0, left - (kept or 0)) / body
         note = f"Python keeps {kept / body:.2f} more with them" if kept and body else ""
         promise = f"memory: left after one call, beside the UTF-8 form of the caller's texts / body of {name}"

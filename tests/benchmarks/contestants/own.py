@@ -88,6 +88,14 @@ class LangChain(LangChainWay, Core):
         self.compressor = RerankCompressor(reranker=self.reranker, top_n=TOP_N)
 
 
+class LangChainFirst(LangChain):
+    """In a process that has imported no retriever yet: our compressors are Runnables, whose modules come with them."""
+
+    name = "langchain, no retriever before"
+    framework = "from langchain_core.documents import BaseDocumentCompressor"
+    scenarios = frozenset({"cold"})
+
+
 class LlamaIndex(LlamaIndexWay, Core):
     packages = ("rerankkit", "llama-index-core")
     imports = (
@@ -126,7 +134,7 @@ def over(base: type[Core], short: str, transport: str) -> type[Core]:
     return type(base.__name__, (base,), facts)
 
 
-for one in (HedgedCore, CachedCore, LlamaIndexTexts):
+for one in (HedgedCore, CachedCore, LangChainFirst, LlamaIndexTexts):
     one.transport, one.effort = default_transport(), 0
 
 CONTESTANTS = [
@@ -137,5 +145,6 @@ CONTESTANTS = [
     ),
     HedgedCore,
     CachedCore,
+    LangChainFirst,
     LlamaIndexTexts,
 ]
