@@ -31,7 +31,9 @@ class Way:
     def prepare(self) -> None:
         """Import what it needs, before anything is timed."""
         if self.package != "core":
-            importlib.import_module(f"{self.package}_rerankkit")
+            package = importlib.import_module(f"{self.package}_rerankkit")
+            for name in package.__all__:
+                getattr(package, name)
 
     def __call__(self, reranker: Reranker, query: str, texts: Sequence[str], top_n: int | None = None) -> list[Result]:
         """Position in *texts* and score of each result."""

@@ -15,6 +15,7 @@ import pytest
 
 from helpers.server import Answer, Reply, raw_server, recorder
 from helpers.services import COHERE, KENDRA, SERVICES, Service
+from helpers.stopwatch import Stopwatch
 from helpers.ways import run
 from rerankkit import BM25, Client, Document, Retry, _degrading, errors
 from rerankkit._degrading import NOTICES, OUTAGES, Notices, OnError
@@ -234,13 +235,13 @@ def test_the_default_is_the_most_patients() -> None:
 
 
 def test_one_that_hangs_costs_its_share_and_no_more(colour: str) -> None:
-    started = time.monotonic()
+    stopwatch = Stopwatch()
     response = run(colour, Fallback(FakeReranker(latency=60), FakeReranker(), timeout=1), "rerank", "q", TEXTS)
-    seconds = time.monotonic() - started
+    assert stopwatch.own_seconds() < 0.9
+    seconds = stopwatch.seconds()
     assert response.status == "degraded"
     assert response.attempts[0].error.startswith("DeadlineExceededError")
-    assert 0.4 < response.attempts[0].seconds < 0.9
-    assert 0.4 < seconds < 1
+    assert 0.4 < response.attempts[0].seconds <= seconds
 
 
 def test_the_last_one_answers_even_when_no_time_is_left(colour: str) -> None:
@@ -408,9 +409,9 @@ def test_a_primary_that_hangs_costs_no_more_than_its_share(
     every = clients(emulator)
     chain = stack.enter_context(Fallback(every[name], every["voyage"], timeout=1.6))
     emulator.inject(Hang(service=name))
-    started = time.monotonic()
+    stopwatch = Stopwatch()
     response = run(colour, chain, "rerank", "ferry", ["a car", "a ferry"])
-    assert time.monotonic() - started < 1.6, "its half, and what the other takes"
+    assert stopwatch.own_seconds() < 1.6, "its half, and what the other takes"
     assert (response.provider, response.status) == ("voyage", "degraded")
     assert response.attempts[0].error.startswith("DeadlineExceededError")
 

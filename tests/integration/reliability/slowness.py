@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -15,11 +14,12 @@ from unittest.mock import patch
 
 from helpers.canaries import key_options
 from helpers.services import SERVICES, Service
+from helpers.stopwatch import Stopwatch
 from integration.reliability import faults
 from integration.reliability.fault_server import FaultServer, Kind, Stage
 from integration.reliability.faults import CHUNKED, Drip, DripsBody, Fault, Status
 from integration.reliability.rows import Row
-from integration.reliability.trial import QUERY, SOON, TEXTS, starved, warm
+from integration.reliability.trial import QUERY, SOON, TEXTS, warm
 from rerankkit import Client, Retry, _pools
 
 NAME = "rerank.test"  # what no name server knows
@@ -100,20 +100,20 @@ class Ended:
 
     Attributes:
         seconds: How long it took.
-        busy: For how many of those the machine was busy with others.
+        own_seconds: Those of them for which the machine was not busy with others.
         error: None if it succeeded.
     """
 
     service: str
     deadline: float
     seconds: float
-    busy: float
+    own_seconds: float
     error: Exception | None
 
     @property
     def late(self) -> float:
         """Seconds after its deadline that were its own; negative before."""
-        return self.seconds - self.busy - self.deadline
+        return self.own_seconds - self.deadline
 
 
 @dataclass(frozen=True)
@@ -126,20 +126,20 @@ class Caller:
     texts: Sequence[str]
 
     def ended(self, deadline: float) -> Ended:
-        started, busy, error = time.monotonic(), starved(), None
+        stopwatch, error = Stopwatch(of_thread=True), None
         try:
             self.client.rerank(QUERY, self.texts, timeout=deadline)
         except Exception as raised:  # noqa: BLE001 -- whatever it is, it is looked at
             error = raised
-        return Ended(self.service.name, deadline, time.monotonic() - started, starved() - busy, error)
+        return Ended(self.service.name, deadline, stopwatch.seconds(), stopwatch.own_seconds(), error)
 
     async def aended(self, deadline: float) -> Ended:
-        started, busy, error = time.monotonic(), starved(), None
+        stopwatch, error = Stopwatch(of_thread=True), None
         try:
             await self.client.arerank(QUERY, self.texts, timeout=deadline)
         except Exception as raised:  # noqa: BLE001 -- as above
             error = raised
-        return Ended(self.service.name, deadline, time.monotonic() - started, starved() - busy, error)
+        return Ended(self.service.name, deadline, stopwatch.seconds(), stopwatch.own_seconds(), error)
 
 
 def side_by_side(

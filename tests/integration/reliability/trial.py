@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from helpers.canaries import TEXT, assert_silent, key_options, shown_of
 from helpers.compositions import prices_of
 from helpers.patience import happens
 from helpers.services import Service
+from helpers.stopwatch import Stopwatch
 from helpers.ways import Result, Way, one_loop
 from integration.reliability.fault_server import Stage, score_of
 from rerankkit import BaseReranker, Client, Retry, _library
@@ -40,12 +40,14 @@ class Outcome:
 
     Attributes:
         results: Position and score, best first; empty if it failed.
+        own_seconds: How long it took, where no thread waited for a processor.
         requests: What the server read whole for this call.
     """
 
     results: list[Result] = field(default_factory=list)
     error: BaseException | None = None
     seconds: float = 0.0
+    own_seconds: float = 0.0
     requests: int = 0
 
 
@@ -119,14 +121,14 @@ class Trial:
         texts, requests = tuple(self.texts), self.stage.count
         reranker.timeout = timeout
         outcome = Outcome()
-        started, busy = time.monotonic(), starved()
+        stopwatch = Stopwatch()
         try:
             outcome.results = self.way(reranker, self.query, self.texts, top_n)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is looked at
             outcome.error = error
-        outcome.seconds = time.monotonic() - started
+        outcome.seconds, outcome.own_seconds = stopwatch.seconds(), stopwatch.own_seconds()
         outcome.requests = self.stage.count - requests
-        assert outcome.seconds - (starved() - busy) < timeout + LATEST, "I2"
+        assert outcome.own_seconds < timeout + LATEST, "I2"
         assert tuple(self.texts) == texts, "I7"
         if outcome.error is None:
             assert outcome.results == (self.expected(top_n) if ranking is None else ranking), "I1"
@@ -140,14 +142,6 @@ class Trial:
         ranked = sorted(scores, key=lambda pair: (-pair[1], pair[0]))
         blank = [index for index, text in enumerate(self.texts) if not text.strip()]
         return [*ranked, *((index, None) for index in (*filled[most:], *blank))][:top_n]
-
-
-def starved() -> float:
-    """Seconds that this thread has waited for a processor: a busy machine holds up what no deadline can."""
-    try:
-        return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
-    except OSError:  # a kernel that does not count them
-        return 0.0
 
 
 def warm(client: Client) -> None:
