@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from helpers.blocks import blocks
+from helpers.patience import PATIENCE
 from helpers.ways import run
 from rerankkit import (
     AuthenticationError,
@@ -24,6 +25,7 @@ from rerankkit import (
 )
 from rerankkit.emulator import Emulator
 from rerankkit.emulator.faults import Latency, Status
+from rerankkit.resilience._caching import tiers
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 DESCRIPTIONS = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)]
@@ -57,7 +59,8 @@ def chatbot() -> Iterator[BaseReranker]:
 
 
 @pytest.fixture
-def batch() -> Iterator[BaseReranker]:
+def batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseReranker]:
+    monkeypatch.setattr(tiers, "MOST_SECONDS", PATIENCE)  # to open a new file once took a busy machine longer than a second
     with as_data("batch") as found:
         yield found
 
