@@ -23,7 +23,7 @@ from typing_extensions import override
 import rerankkit
 from langchain_rerankkit import _runs, _spans
 from langchain_rerankkit._input import RerankInput, check_documents, listed, parts
-from rerankkit._checks import check_top_n
+from rerankkit._checks import are_all, check_top_n
 from rerankkit._io import check_loop
 from rerankkit.retry import Retry
 from rerankkit.settings.adapters import AdapterSettings
@@ -203,7 +203,7 @@ class BaseRerankCompressor(AdapterSettings, BaseDocumentCompressor, RunnableSeri
         return [self._marked(documents[result.index], result, status, stale) for result in self.kept(response)]
 
     def _candidates(self, reranker: rerankkit.Reranker, documents: Sequence[Document]) -> Sequence[str | rerankkit.Document]:
-        if set(map(type, documents)) != {Document}:
+        if not are_all(Document, documents):
             check_documents(documents)
         texts = tuple(map(_PAGE_CONTENT, documents))
         metadata = (document.metadata for document in documents)

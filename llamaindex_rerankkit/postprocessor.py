@@ -23,6 +23,7 @@ import rerankkit
 from llamaindex_rerankkit.events import RerankDegradedEvent
 from llamaindex_rerankkit.nodes import RerankedNode
 from llamaindex_rerankkit.reporting import Call, Report, answer, reported
+from rerankkit._checks import are_all
 from rerankkit._turns import label_of
 from rerankkit.settings.adapters import AdapterSettings
 from rerankkit.settings.rerankers import RerankerSettings
@@ -93,7 +94,7 @@ class BaseRerankPostprocessor(AdapterSettings, BaseNodePostprocessor):
 
     def _candidates(self, reranker: rerankkit.Reranker, nodes: Sequence[NodeWithScore]) -> Sequence[str | rerankkit.Document]:
         """What is ranked of the nodes; one without text, such as an image, is left unscored at the end."""
-        if set(map(type, nodes)) != {NodeWithScore}:
+        if not are_all(NodeWithScore, nodes):
             for index, node in enumerate(nodes):
                 self._check(index, node)
         texts = _texts([node.node for node in nodes], self.metadata_mode)
