@@ -98,7 +98,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Have Python look for garbage in what comes from now on: among 22,000 tests it takes a second, in the midst of a call."""
+    _look_away()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_long_looks_for_garbage() -> Iterator[None]:
+    yield
+    _look_away()
+
+
+def _look_away() -> None:
+    """Have Python look for garbage in what comes from now on alone.
+
+    Among what pytest keeps of 22,000 tests it takes a second, in the midst of somebody's call.
+    """
     gc.collect()
     gc.freeze()
 
