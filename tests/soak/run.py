@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 import tracemalloc
@@ -101,6 +102,7 @@ class Soak:
         self._calls = self._stack.enter_context(ExitStack())
         tracemalloc.start(1)
         self._stack.callback(tracemalloc.stop)
+        gc.collect()  # the sockets of whoever was here before are not missed afterwards
         self.before = self.after = Held.now()
         self._clients = [self._client(service, stage) for service, stage in zip(self._services, self._stages, strict=True)]
         self._threads = self._calls.enter_context(ThreadPoolExecutor(self._workers // 2))
