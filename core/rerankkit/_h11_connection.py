@@ -78,11 +78,9 @@ class Talk:
         return HttpResponse(response.status_code, headers, content.whole())
 
     def _say(self, request: HttpRequest, goal: Target) -> Generator[bytes | None, bytes | None, None]:
-        headers = {"Host": goal.host, **request.all_headers()}
-        if request.content or request.method == "POST":
-            headers["Content-Length"] = str(len(request.content))
+        headers = list(request.headers_to(goal.host).items())
         try:
-            head = self._state.send(h11.Request(method=request.method, target=goal.url.target, headers=list(headers.items())))
+            head = self._state.send(h11.Request(method=request.method, target=goal.url.target, headers=headers))
         except h11.LocalProtocolError as error:
             raise self._core.LocalProtocolError(str(error)) from error
         for part in (head, self._state.send(h11.Data(data=request.content)) if request.content else None):

@@ -7,8 +7,9 @@ environment, no headers of its own, and half of the time.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -22,14 +23,14 @@ from rerankkit._aiohttp_connection import TIMEOUT, Connector, Protocol
 from rerankkit._content import BrokenReplyError, Content, UnreadableReplyError
 from rerankkit._deadline_stream import Timeout
 from rerankkit._failing import TransportError, causes, drop_frames, is_refused, system_reason
-from rerankkit._wire import HttpRequest, HttpResponse, by_name
-from rerankkit.errors import InvalidRequestError
+from rerankkit._wire import HttpRequest, HttpResponse, by_name, unsendable
 
 if TYPE_CHECKING:
     import ssl
 
 
-WITH_CONTENT = ("POST", "PUT", "PATCH")  # methods whose requests say so even if it is empty
+LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: ([!-~]([\t -~]*[!-~])?)?")  # a header.  RFC 9110, 5.1 and 5.5
+TARGET = re.compile(r"[!-~]+")
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # whoever waits is cancelled at the deadline
 
@@ -140,18 +141,22 @@ class _Way:
         """The head of *request*.
 
         Raises:
-            InvalidRequestError: A line of it would be several, or none.
+            InvalidRequestError: It would be no request, or several.
         """
         target = request.url if self._is_told_whole else request.url.removeprefix(self._origin) or "/"
-        lines = [f"{request.method} {target} HTTP/1.1", f"Host: {self._request.headers['Host']}"]
-        lines += [f"{name}: {value}" for name, value in request.all_headers().items()]
-        if request.content or request.method in WITH_CONTENT:
-            lines.append(f"Content-Length: {len(request.content)}")
+        headers = request.headers_to(self._request.headers["Host"])
         if self._is_told_whole and (password := self._request.headers.get("Proxy-Authorization")):
-            lines.append(f"Proxy-Authorization: {password}")
-        if not all(map(str.isprintable, lines)) or " " in target:
-            raise InvalidRequestError("the address, or a header, of a request holds a control character")
-        return "\r\n".join([*lines, "", ""]).encode()
+            headers["Proxy-Authorization"] = password
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        if not (TARGET.fullmatch(target) and all(map(LINE.fullmatch, lines))) or _contradict(headers):
+            raise unsendable()
+        return "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, "", ""]).encode("ascii")
+
+
+def _contradict(headers: Mapping[str, str]) -> bool:
+    """Whether one header is there twice, or content whose length is told is said to be framed in another way."""
+    names = set(map(str.lower, headers))
+    return len(names) < len(headers) or "transfer-encoding" in names
 
 
 def _failure(error: Exception, request: HttpRequest, timeout: Timeout) -> TransportError:

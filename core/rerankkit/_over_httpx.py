@@ -21,8 +21,7 @@ from rerankkit._content import BrokenReplyError, Content, UnreadableReplyError
 from rerankkit._deadline_stream import Timeout
 from rerankkit._failing import TransportError, causes, drop_frames, is_refused, system_reason
 from rerankkit._h11_connection import Target
-from rerankkit._wire import HttpRequest, HttpResponse, by_name
-from rerankkit.errors import InvalidRequestError
+from rerankkit._wire import HttpRequest, HttpResponse, by_name, unsendable
 
 
 class Library(NamedTuple):
@@ -75,9 +74,7 @@ class ProxiedConnection:
         return HttpResponse(response.status, headers, content.whole())
 
     def _prepare(self, request: HttpRequest, goal: Target, timeout: Timeout) -> Any:  # noqa: ANN401 -- the library's own Request
-        headers = {"Host": goal.host, **request.all_headers()}
-        if request.content or request.method == "POST":
-            headers["Content-Length"] = str(len(request.content))
+        headers = request.headers_to(goal.host)
         phases = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         return self._core.Request(
             request.method, goal.url, headers=headers, content=request.content, extensions={"timeout": phases}
@@ -191,7 +188,7 @@ class HttpxPool:
         if isinstance(error, UnreadableReplyError):
             return error
         if isinstance(error, self._unsendable):
-            return _unsendable()
+            return unsendable()
         failure = self._failure(error, request, timeout)
         failure.__cause__ = error
         if isinstance(failure, TransportError) and failure.stale:
@@ -223,12 +220,6 @@ async def _aclose(connections: list[Any]) -> None:
     for connection in connections:
         with anyio.CancelScope(shield=True):
             await connection.aclose()
-
-
-def _unsendable() -> InvalidRequestError:
-    return InvalidRequestError(
-        "the address, or a header, of a request holds a character that HTTP does not allow, or one header contradicts another"
-    )
 
 
 def _failures(library: Any) -> tuple[type[Exception], ...]:  # noqa: ANN401 -- a module

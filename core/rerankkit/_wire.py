@@ -14,6 +14,8 @@ from rerankkit.errors import InvalidRequestError
 
 OWN_HEADERS = {"User-Agent": f"rerankkit/{__version__}", "Accept-Encoding": ACCEPTED}
 
+WITH_CONTENT = ("POST", "PUT", "PATCH")  # methods whose requests say so even if it is empty
+
 Transport: TypeAlias = Literal["httpx", "httpx2", "aiohttp"]
 """The HTTP library that both go through."""
 
@@ -29,9 +31,12 @@ class HttpRequest:
     auth: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     method: str = "POST"
 
-    def all_headers(self) -> dict[str, str]:
-        """What goes out: the service's, what authenticates, and what this package says of itself."""
-        return {**OWN_HEADERS, **self.headers, **self.auth}
+    def headers_to(self, host: str) -> dict[str, str]:
+        """What goes out to *host*: the service's headers, what authenticates, and what this package says of itself."""
+        headers = {"Host": host, **OWN_HEADERS, **self.headers, **self.auth}
+        if self.content or self.method in WITH_CONTENT:
+            headers["Content-Length"] = str(len(self.content))
+        return headers
 
     def with_auth(self, headers: Mapping[str, str]) -> HttpRequest:
         return HttpRequest(self.url, self.headers, self.content, self.warnings, headers, self.method)
@@ -44,6 +49,13 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
+
+
+def unsendable() -> InvalidRequestError:
+    """What is said of a request that would be none, or several.  Not which value: it may be a key."""
+    return InvalidRequestError(
+        "the address, or a header, of a request holds a character that HTTP does not allow, or one header contradicts another"
+    )
 
 
 def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it arrived; header names in lower case."""
+    """A request as it arrived; header names in lower case, several of one name joined."""
 
     method: str
     path: str
@@ -70,7 +70,7 @@ def recorder(answer: Answer) -> Iterator[Recorder]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
+            headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
             reply = recorded.handle(Received(self.command, self.path, headers, body))
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
